@@ -1,0 +1,115 @@
+//! Section `proxy`: the listener, the mode and the primary key.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::{SecretRef, Span};
+
+/// The listener and who may pass it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proxy {
+    /// Port of the default listener. Changing it needs a restart.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Who can reach the default listener: `false` binds loopback only (`127.0.0.1` and `::1`), `true` binds every address. Changing it needs a restart.
+    pub allow_lan_access: bool,
+    /// Addresses to listen on, in place of `port` and the addresses that `allow_lan_access` picks: `127.0.0.1:8045`, `[::1]:8045`. Changing it needs a restart.
+    pub listen: Vec<String>,
+    /// Who needs a key. `off`: nobody. `strict`: everybody. `all_except_health`: everybody, but `GET /healthz` is free. `auto`: `off` on loopback, `all_except_health` once other machines can connect.
+    #[serde(deserialize_with = "auth_mode")]
+    pub auth_mode: AuthMode,
+    /// The primary key: a literal, `${ENV_VAR}` or `file:PATH` (relative to this file). Empty means that nobody passes where a key is needed.
+    pub api_key: Option<SecretRef>,
+    /// Worker threads; by default one for each core. Changing it needs a restart.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<usize>,
+    /// How long an idle keep-alive connection of a client is kept.
+    pub keepalive_timeout: Span,
+    /// How the gateway stops on SIGTERM and SIGINT.
+    pub shutdown: Shutdown,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            port: 8045,
+            allow_lan_access: false,
+            listen: Vec::new(),
+            auth_mode: AuthMode::Auto,
+            api_key: None,
+            threads: None,
+            keepalive_timeout: Span::seconds(60),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+/// Who needs a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// Nobody needs a key.
+    Off,
+    /// Every request needs a key, `/healthz` too.
+    Strict,
+    /// Every request needs a key, but `GET` and `HEAD` of `/healthz` are free.
+    AllExceptHealth,
+    /// `off` while only this machine can connect, else `all_except_health`.
+    #[default]
+    Auto,
+}
+
+impl AuthMode {
+    /// The value as it is written in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Strict => "strict",
+            Self::AllExceptHealth => "all_except_health",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// How the gateway stops.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long requests and streams in flight may go on after a stop signal; it ends earlier once none is left.
+    pub grace: Span,
+    /// How long to go on accepting connections after a stop signal, with `/healthz` answering 503, so that a load balancer notices first.
+    pub delay: Span,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Span::seconds(30), delay: Span::seconds(0) }
+    }
+}
+
+/// YAML 1.1 tools write `off` as the boolean `false`; it means the same here. `true` has no such reading.
+fn auth_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMode, D::Error> {
+    use serde::de::Error;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Bool(bool),
+        Name(String),
+    }
+    const NAMES: &[&str] = &["off", "strict", "all_except_health", "auto"];
+    match Written::deserialize(deserializer)
+        .map_err(|_| D::Error::custom("expected one of `off`, `strict`, `all_except_health`, `auto`"))?
+    {
+        Written::Bool(false) => Ok(AuthMode::Off),
+        Written::Bool(true) => Err(D::Error::unknown_variant("true", NAMES)),
+        Written::Name(name) => match name.as_str() {
+            "off" => Ok(AuthMode::Off),
+            "strict" => Ok(AuthMode::Strict),
+            "all_except_health" => Ok(AuthMode::AllExceptHealth),
+            "auto" => Ok(AuthMode::Auto),
+            other => Err(D::Error::unknown_variant(other, NAMES)),
+        },
+    }
+}

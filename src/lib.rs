@@ -1,0 +1,16 @@
+//! keygate: an edge authentication gateway for AI APIs, built on Pingora.
+//!
+//! The modules, in the order in which data flows; each knows only the ones before it (`tests/tidy.rs` checks):
+//!
+//! ```text
+//! file → config → policy → auth → upstream → proxy → response
+//!        as       as       the    where it   the
+//!        written  needed   decision leads    phases
+//! ```
+
+pub mod clock;
+pub mod problem;
+pub mod secret;
+
+pub mod config;
+pub mod origin;
