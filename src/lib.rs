@@ -12,5 +12,7 @@ pub mod clock;
 pub mod problem;
 pub mod secret;
 
+pub mod auth;
 pub mod config;
 pub mod origin;
+pub mod policy;

@@ -1,0 +1,134 @@
+//! Ordered headers to credential: the first one present decides alone.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+use super::deny::Malformed;
+use crate::policy::KeyTable;
+
+static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+/// The headers that can carry a credential, in the order in which they decide.
+pub const CREDENTIAL_HEADERS: [CredentialHeader; 3] =
+    [CredentialHeader::Authorization, CredentialHeader::XApiKey, CredentialHeader::XGoogApiKey];
+
+/// A header that can carry a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialHeader {
+    /// `Authorization`, the way of OpenAI's clients.
+    Authorization,
+    /// `x-api-key`, the way of Anthropic's clients.
+    XApiKey,
+    /// `x-goog-api-key`, the way of Gemini's clients.
+    XGoogApiKey,
+}
+
+impl CredentialHeader {
+    /// The field name, for look-ups.
+    pub fn name(self) -> &'static HeaderName {
+        match self {
+            Self::Authorization => &AUTHORIZATION,
+            Self::XApiKey => &X_API_KEY,
+            Self::XGoogApiKey => &X_GOOG_API_KEY,
+        }
+    }
+
+    /// The field name as documentation writes it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Authorization => "Authorization",
+            Self::XApiKey => "x-api-key",
+            Self::XGoogApiKey => "x-goog-api-key",
+        }
+    }
+}
+
+/// Which of the credential headers a request has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeaderSet {
+    present: [bool; 3],
+}
+
+impl HeaderSet {
+    /// Those that are in `headers`.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self { present: CREDENTIAL_HEADERS.map(|header| headers.contains_key(header.name())) }
+    }
+
+    /// The one that decides: the first.
+    pub fn deciding(self) -> Option<CredentialHeader> {
+        self.iter().next()
+    }
+
+    /// Those that are present but do not count.
+    pub fn ignored(self) -> impl Iterator<Item = CredentialHeader> {
+        self.iter().skip(1)
+    }
+
+    fn iter(self) -> impl Iterator<Item = CredentialHeader> {
+        CREDENTIAL_HEADERS
+            .into_iter()
+            .zip(self.present)
+            .filter_map(|(header, present)| present.then_some(header))
+    }
+}
+
+/// What the deciding header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// None of the headers is there.
+    Missing,
+    /// The header that decides can hold no key.
+    Malformed(Malformed),
+    /// What was presented, white space and a `Bearer ` prefix removed.
+    Presented(&'a [u8]),
+}
+
+impl<'a> Credential<'a> {
+    /// Takes the credential from the first header present. An empty, malformed or wrong value there is not skipped
+    /// in favour of a later header.
+    pub fn take(headers: &'a HeaderMap) -> Self {
+        CREDENTIAL_HEADERS.into_iter().find_map(|header| Self::of(headers, header)).unwrap_or(Self::Missing)
+    }
+
+    /// What `header` says, if it is there.
+    fn of(headers: &'a HeaderMap, header: CredentialHeader) -> Option<Self> {
+        let mut lines = headers.get_all(header.name()).iter();
+        let value = trim_field_value(lines.next()?.as_bytes());
+        if lines.next().is_some() {
+            return Some(Self::Malformed(Malformed::Repeated));
+        }
+        if value.is_empty() {
+            return Some(Self::Malformed(Malformed::Empty));
+        }
+        if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+            return Some(Self::Malformed(Malformed::Bytes));
+        }
+        Some(Self::Presented(match header {
+            CredentialHeader::Authorization => value.strip_prefix(b"Bearer ").unwrap_or(value),
+            CredentialHeader::XApiKey | CredentialHeader::XGoogApiKey => value,
+        }))
+    }
+}
+
+/// Whether a credential header's value holds a configured key, however it is wrapped: as it is, or behind a scheme
+/// name written in any way. More is found here than would pass, for what is found must not leave the gateway.
+pub fn contains_key(keys: &KeyTable, value: &HeaderValue) -> bool {
+    let value = trim_field_value(value.as_bytes());
+    let last_word = value.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    let after_scheme = value
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t'))
+        .map_or(&[][..], |space| trim_field_value(value.get(space..).unwrap_or_default()));
+    [value, after_scheme, last_word].into_iter().any(|candidate| keys.find(candidate).is_some())
+}
+
+/// Optional white space around a field value is not part of it (RFC 9110 §5.5).
+fn trim_field_value(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}

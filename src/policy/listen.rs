@@ -1,0 +1,90 @@
+//! What cannot change while the gateway runs: listeners and threads; and who can reach them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Who can connect to the listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Programs on this machine only.
+    Loopback,
+    /// Other machines too.
+    Network,
+}
+
+/// One address to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// The address; port 0 lets the system choose one.
+    pub address: SocketAddr,
+    /// Whether the gateway starts without it where the machine has no IPv6.
+    pub optional: bool,
+}
+
+/// The part of the config that needs a restart to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Startup {
+    /// What to bind.
+    pub listen: Vec<ListenAddress>,
+    /// Worker threads; `None` is one a core.
+    pub threads: Option<usize>,
+    /// Who can connect, which `auto` follows.
+    pub exposure: Exposure,
+}
+
+impl Startup {
+    /// The default listener: loopback or everything, in both address families. A machine without IPv6 does
+    /// without the second.
+    pub fn default_listen(port: u16, exposure: Exposure) -> Vec<ListenAddress> {
+        let (v4, v6) = match exposure {
+            Exposure::Loopback => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+            Exposure::Network => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+        };
+        vec![
+            ListenAddress { address: (v4, port).into(), optional: false },
+            ListenAddress { address: (v6, port).into(), optional: true },
+        ]
+    }
+
+    /// The names of the config fields in which `next` differs, for "needs a restart".
+    pub fn differences(&self, next: &Self) -> Vec<&'static str> {
+        let mut fields = Vec::new();
+        if self.listen != next.listen || self.exposure != next.exposure {
+            fields.push("listeners (`port`, `allow_lan_access`, `listen`)");
+        }
+        if self.threads != next.threads {
+            fields.push("`threads`");
+        }
+        fields
+    }
+}
+
+/// Whether other machines can connect to a socket bound to `address`.
+pub(super) fn exposure_of(address: IpAddr) -> Exposure {
+    let loopback = match address {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        // `::ffff:127.0.0.1` is IPv4 loopback.
+        IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()),
+    };
+    if loopback { Exposure::Loopback } else { Exposure::Network }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_out_of_reach_of_others() {
+        for (address, exposure) in [
+            ("127.0.0.1", Exposure::Loopback),
+            ("127.8.9.1", Exposure::Loopback),
+            ("::1", Exposure::Loopback),
+            ("::ffff:127.0.0.1", Exposure::Loopback),
+            ("0.0.0.0", Exposure::Network),
+            ("::", Exposure::Network),
+            ("10.0.0.1", Exposure::Network),
+            ("::ffff:10.0.0.1", Exposure::Network),
+        ] {
+            assert_eq!(exposure_of(address.parse().unwrap()), exposure, "{address}");
+        }
+    }
+}

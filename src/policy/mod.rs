@@ -1,0 +1,46 @@
+//! The policy AS NEEDED: immutable, indexed, and shared by every thread.
+//!
+//! [`compile`] turns a [`Config`](crate::config::Config) into a [`Snapshot`], or says every problem at once. A
+//! snapshot never changes; a reload makes a new one with the next generation number. Nothing here does I/O, and
+//! nothing here knows how HTTP is spoken.
+
+mod compile;
+mod handle;
+mod keys;
+mod listen;
+mod mode;
+mod routes;
+mod upstreams;
+
+pub use compile::{Compiled, compile};
+pub use handle::PolicyHandle;
+pub use keys::{Digest, KeyId, KeyRecord, KeyTable, MAX_KEY_BYTES, ParseDigestError, generate_key};
+pub use listen::{Exposure, ListenAddress, Startup};
+pub use mode::{AuthMode, EffectiveMode};
+pub use routes::{RouteMatch, RouteTable, UpstreamId};
+pub use upstreams::{PeerAddress, PeerSpec, UpstreamSpec};
+
+use std::time::Duration;
+
+/// The whole policy of one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Number of this policy: 1 at start, one more for each reload that was accepted.
+    pub generation: u64,
+    /// The mode as configured.
+    pub configured_mode: AuthMode,
+    /// The mode in effect: what `auto` resolved to.
+    pub mode: EffectiveMode,
+    /// Every key that may pass, by digest.
+    pub keys: KeyTable,
+    /// Host and path to upstream.
+    pub routes: RouteTable,
+    /// The upstreams; [`UpstreamId`] is the index.
+    pub upstreams: Vec<UpstreamSpec>,
+    /// How long an idle keep-alive connection of a client is kept.
+    pub keepalive_timeout: Duration,
+    /// How long requests in flight may go on after a stop signal.
+    pub shutdown_grace: Duration,
+    /// How long to go on accepting after a stop signal while requests are in flight.
+    pub shutdown_delay: Duration,
+}

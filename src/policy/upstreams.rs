@@ -1,0 +1,152 @@
+//! Upstreams as the data plane needs them: parsed, checked, nothing left to go wrong.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// A group of peers.
+#[derive(Clone, Debug)]
+pub struct UpstreamSpec {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// At least one, at most [`UpstreamSpec::MAX_PEERS`].
+    pub peers: Vec<PeerSpec>,
+    /// To connect, TLS handshake included.
+    pub connect_timeout: Duration,
+    /// Between two reads of the response.
+    pub read_timeout: Duration,
+    /// Between two writes of the request.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// The name that certificates must have; by default the peer's own.
+    pub sni: Option<String>,
+    /// The `Host` to send in place of the client's.
+    pub host: Option<HeaderValue>,
+}
+
+impl UpstreamSpec {
+    /// The round-robin table is made by an algorithm that is quadratic in it.
+    pub const MAX_PEERS: usize = 256;
+}
+
+/// One peer of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSpec {
+    /// Where it is.
+    pub address: PeerAddress,
+    /// Its share, relative to the others'; at least 1.
+    pub weight: u32,
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerAddress {
+    /// An address that needs no resolving.
+    Fixed(SocketAddr),
+    /// A name that is resolved in the background.
+    Name {
+        /// Host name.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+impl PeerAddress {
+    /// Reads `host:port`, with an IPv6 address in brackets.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that starts with the address.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return if address.port() == 0 { Err("has port 0") } else { Ok(Self::Fixed(address)) };
+        }
+        if text.contains("://") {
+            return Err("is a URL; write `host:port`, and `tls: true` on the upstream for https");
+        }
+        let Some((host, port)) = text.rsplit_once(':') else { return Err("has no port; write `host:port`") };
+        if host.contains(':') || host.contains('[') {
+            return Err("is no IPv6 address with a port; write `[::1]:8080`");
+        }
+        match port.parse::<u16>() {
+            Ok(0) | Err(_) => return Err("has no port between 1 and 65535 after the colon"),
+            Ok(_) if !is_host_name(host) => return Err("has no valid host name before the colon"),
+            Ok(port) => Ok(Self::Name { host: host.to_owned(), port }),
+        }
+    }
+
+    /// The host part, as a certificate would name it.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Fixed(address) => address.ip().to_string(),
+            Self::Name { host, .. } => host.clone(),
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// Letters, digits, hyphens and, as many private zones use them, underscores; labels of 1 to 63 bytes, 253 in all
+/// (RFC 1035 §2.3.4).
+pub(super) fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    // An all-numeric last label would be a mistyped IPv4 address (WHATWG URL, "ends in a number").
+    let ends_in_number = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    name.len() <= 253
+        && !ends_in_number
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_told_apart() {
+        assert_eq!(
+            PeerAddress::parse("127.0.0.1:80"),
+            Ok(PeerAddress::Fixed("127.0.0.1:80".parse().unwrap()))
+        );
+        assert_eq!(PeerAddress::parse("[::1]:80"), Ok(PeerAddress::Fixed("[::1]:80".parse().unwrap())));
+        let name = PeerAddress::Name { host: "api.openai.com".into(), port: 443 };
+        assert_eq!(PeerAddress::parse("api.openai.com:443"), Ok(name));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for wrong in [
+            "",
+            ":80",
+            "host",
+            "host:",
+            "host:0",
+            "host:65536",
+            "host:http",
+            "::1:80",
+            "[::1]",
+            "a b:80",
+            "http://host:80",
+            "127.0.0.1:0",
+            "127.0.0.300:80",
+            "-:x",
+        ] {
+            assert!(PeerAddress::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
