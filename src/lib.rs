@@ -16,3 +16,6 @@ pub mod auth;
 pub mod config;
 pub mod origin;
 pub mod policy;
+pub mod proxy;
+pub mod telemetry;
+pub mod upstream;

@@ -1,8 +1,8 @@
-//! `Deny`: why a request may not pass. A closed enum; code and status stand side by side.
+//! `Deny`: why a request may not pass. A closed enum; code, status and message stand side by side.
 //!
-//! All of it is safe to show to the caller: it never holds any part of a credential.
+//! All of it is safe to show to the caller: it never holds any part of a credential, nor says how close one was.
 
-use super::credential::HeaderSet;
+use super::credential::{CREDENTIAL_HEADERS, CredentialHeader, HeaderSet};
 
 /// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,24 @@ pub struct Deny {
     pub cause: Cause,
     /// The credential headers that were there: the first one decided, the others were ignored.
     pub present: HeaderSet,
+}
+
+impl Deny {
+    /// What the caller is told: which header decided, what is the matter with it, which others were ignored.
+    pub fn message(&self) -> String {
+        let mut message = match self.present.deciding() {
+            Some(header) => self.cause.about(header),
+            None => self.cause.without_header(),
+        };
+        for (number, header) in self.present.ignored().enumerate() {
+            message.push_str(if number == 0 { " Also present, and ignored: `" } else { "`, `" });
+            message.push_str(header.label());
+        }
+        if self.present.ignored().next().is_some() {
+            message.push_str("`.");
+        }
+        message
+    }
 }
 
 /// Why a request may not pass.
@@ -76,5 +94,101 @@ impl Cause {
             Self::PreflightWithContent => 413,
             _ => 401,
         }
+    }
+
+    /// The message where `header` decided.
+    fn about(self, header: CredentialHeader) -> String {
+        let header = header.label();
+        let what = match self {
+            Self::CredentialMissing | Self::CredentialInvalid => return invalid(header),
+            Self::CredentialMalformed(Malformed::Empty) => {
+                "is empty (is the variable that should hold the key set?), so no key was sent"
+            }
+            Self::CredentialMalformed(Malformed::Repeated) => "stands on more than one line; send it once",
+            Self::CredentialMalformed(Malformed::Bytes) => "holds characters that no key can hold",
+            Self::KeyExpired => "holds a key that has expired",
+            Self::KeyDisabled => "holds a key that has been disabled",
+            Self::NoKeyConfigured => {
+                return format!("{} (The `{header}` header decided.)", self.without_header());
+            }
+            Self::PreflightWithContent => {
+                return format!(
+                    "An OPTIONS request with content is no preflight, so it needs a key, and the one in the `{header}` \
+                     header, which decided, is not accepted. Send no content, or a valid key."
+                );
+            }
+        };
+        format!("keygate refused the key of this request: the `{header}` header decided, and it {what}.")
+    }
+
+    /// The message where none of the headers is present.
+    fn without_header(self) -> String {
+        match self {
+            Self::NoKeyConfigured => {
+                "No key is configured on this gateway, so it refuses every request; its operator must set \
+                 `proxy.api_key`."
+            }
+            Self::PreflightWithContent => {
+                "An OPTIONS request with content is no preflight, so it needs a key, and none was sent."
+            }
+            _ => return missing(),
+        }
+        .to_owned()
+    }
+}
+
+/// The rule for the scheme is told with every wrong `Authorization`, whatever stands there, so it tells nothing of it.
+fn invalid(header: &str) -> String {
+    let rule = if header == CredentialHeader::Authorization.label() {
+        " It is read as `Authorization: Bearer <key>`, with a capital B and one space."
+    } else {
+        ""
+    };
+    format!(
+        "keygate refused the key of this request: the `{header}` header decided, and its value matches no key of \
+         this gateway.{rule}"
+    )
+}
+
+fn missing() -> String {
+    let [first, second, third] = CREDENTIAL_HEADERS.map(CredentialHeader::label);
+    format!(
+        "keygate needs a key and this request has none: send it as `{first}: Bearer <key>`, `{second}: <key>` or \
+         `{third}: <key>`."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn message(cause: Cause, headers: &[&'static str]) -> String {
+        let mut map = HeaderMap::new();
+        for name in headers {
+            map.insert(*name, "x".parse().unwrap());
+        }
+        Deny { cause, present: HeaderSet::of(&map) }.message()
+    }
+
+    #[test]
+    fn the_message_names_the_deciding_header_and_the_ignored_ones() {
+        for cause in Cause::ALL {
+            let alone = message(cause, &["x-api-key"]);
+            assert!(alone.contains("`x-api-key`") && !alone.contains("ignored"), "{alone}");
+            let three = message(cause, &["x-goog-api-key", "x-api-key", "authorization"]);
+            assert!(
+                three.contains("the `Authorization` header") || three.contains("The `Authorization` header"),
+                "{three}"
+            );
+            assert!(three.ends_with("Also present, and ignored: `x-api-key`, `x-goog-api-key`."), "{three}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_any_is_told_where_the_key_goes() {
+        let text = message(Cause::CredentialMissing, &[]);
+        assert!(CREDENTIAL_HEADERS.iter().all(|header| text.contains(header.label())), "{text}");
     }
 }

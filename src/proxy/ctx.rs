@@ -1,0 +1,50 @@
+//! What one request carries through the phases.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::Live;
+use super::fault::Fault;
+use crate::auth::Permit;
+use crate::policy::UpstreamId;
+use crate::telemetry::in_flight::UnderWay;
+use crate::upstream::{Attempts, Upstream};
+
+/// The state of one request, from its header section to its end.
+#[derive(Debug)]
+pub struct Ctx {
+    /// The policy and the peers that this request sees, whatever is reloaded meanwhile.
+    pub(super) live: Arc<Live>,
+    /// The value of `x-request-id`, known once `request_filter` began.
+    pub(super) request_id: HeaderValue,
+    /// There once the request was admitted.
+    pub(super) permit: Option<Permit>,
+    /// Where the route leads.
+    pub(super) upstream: Option<UpstreamId>,
+    /// Addresses tried in vain.
+    pub(super) attempts: Attempts,
+    /// What to tell the caller, where Pingora's error alone would not say it.
+    pub(super) fault: Option<Fault>,
+    /// Counts this request as under way.
+    _under_way: UnderWay,
+}
+
+impl Ctx {
+    pub(super) fn new(live: Arc<Live>, under_way: UnderWay) -> Self {
+        Self {
+            live,
+            request_id: HeaderValue::from_static("-"),
+            permit: None,
+            upstream: None,
+            attempts: Attempts::default(),
+            fault: None,
+            _under_way: under_way,
+        }
+    }
+
+    /// The upstream that the route leads to.
+    pub(super) fn upstream(&self) -> Option<&Upstream> {
+        self.live.fleet.upstream(self.upstream?)
+    }
+}

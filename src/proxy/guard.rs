@@ -1,0 +1,201 @@
+//! Requests are made unambiguous before anything is decided on them.
+//!
+//! What is decided on must be what is forwarded. A target that Pingora has changed while parsing, a `Host` that is no
+//! host, a length that two parsers could read in two ways: all are refused. An absolute-form target is rewritten to
+//! origin-form, so that no upstream can take it for a request to be proxied further.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use pingora::http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::fault::Fault;
+
+/// `Allow` where the method is refused everywhere.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Refuses or normalises.
+pub(super) fn check(session: &mut Session) -> Result<(), Fault> {
+    let method = &session.req_header().method;
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        if *method == Method::CONNECT {
+            // What follows a CONNECT may not be HTTP at all.
+            session.set_keepalive(None);
+        }
+        return Err(Fault::MethodNotAllowed(METHODS));
+    }
+    let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    if let Some(raw) = &raw {
+        check_target(session.req_header_mut(), raw)?;
+        check_framing(session.req_header(), raw)?;
+    }
+    check_host(session.req_header())
+}
+
+/// The raw bytes of the request-target before `?`.
+pub(super) fn path(request: &RequestHeader) -> &[u8] {
+    let target = request.raw_path();
+    target.iter().position(|&byte| byte == b'?').and_then(|query| target.get(..query)).unwrap_or(target)
+}
+
+/// RFC 9112 §3.2: origin-form, `OPTIONS *`, and absolute-form, which a server must accept.
+fn check_target(request: &mut RequestHeader, raw: &Bytes) -> Result<(), Fault> {
+    let target = request_target(raw).ok_or(Fault::BadRequest("The request line is malformed."))?;
+    if target != request.raw_path() {
+        return Err(Fault::BadRequest("The request-target has characters that may not stand in it."));
+    }
+    match target.first() {
+        Some(b'/') => Ok(()),
+        Some(b'*') if target == b"*" && request.method == Method::OPTIONS => Ok(()),
+        _ => to_origin_form(request),
+    }
+}
+
+/// The bytes between the two spaces of the request line.
+fn request_target(raw: &[u8]) -> Option<&[u8]> {
+    let line = raw.split(|&byte| byte == b'\r' || byte == b'\n').next()?;
+    let mut words = line.split(|&byte| byte == b' ');
+    let (_method, target, _version, None) = (words.next()?, words.next()?, words.next()?, words.next())
+    else {
+        return None;
+    };
+    Some(target)
+}
+
+fn to_origin_form(request: &mut RequestHeader) -> Result<(), Fault> {
+    const WRONG: Fault = Fault::BadRequest("The request-target must start with `/`.");
+    let target: Uri =
+        std::str::from_utf8(request.raw_path()).ok().and_then(|text| text.parse().ok()).ok_or(WRONG)?;
+    let (Some("http" | "https"), Some(authority)) = (target.scheme_str(), target.authority()) else {
+        return Err(WRONG);
+    };
+    // Pingora has refused a `Host` that differs already; HTTP/1.0 may have none.
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| WRONG)?;
+    request.insert_header(header::HOST, host).map_err(|_| WRONG)?;
+    let origin_form = target.path_and_query().map_or("/", |path| path.as_str());
+    request.set_uri(origin_form.parse().map_err(|_| WRONG)?);
+    Ok(())
+}
+
+/// RFC 9112 §3.2: exactly one `Host` in HTTP/1.1; RFC 9110 §7.2: it is `uri-host [":" port]` and nothing else.
+/// Servers have been talked into another path by a `Host` with a `/` in it (CVE-2026-48710).
+fn check_host(request: &RequestHeader) -> Result<(), Fault> {
+    let mut lines = request.headers.get_all(header::HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) if request.version == Version::HTTP_11 => Err(Fault::BadRequest("`Host` is missing.")),
+        (_, Some(_)) => Err(Fault::BadRequest("`Host` stands on more than one line.")),
+        (Some(host), None) if !is_host(host.as_bytes()) => {
+            Err(Fault::BadRequest("`Host` is no host and port."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|&byte| byte == b':' || byte == b']') {
+        Some(at) if host.get(at) == Some(&b':') => host.split_at_checked(at).unwrap_or((host, b"")),
+        _ => (host, &b""[..]),
+    };
+    let port = port.strip_prefix(b":").unwrap_or(port);
+    port.len() <= 5 && port.iter().all(u8::is_ascii_digit) && (is_reg_name(name) || is_ip_literal(name))
+}
+
+/// Letters, digits, `-`, `.`, `_`: what host names are made of, of all that RFC 3986 §3.2.2 would allow.
+fn is_reg_name(name: &[u8]) -> bool {
+    (1..=255).contains(&name.len())
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+fn is_ip_literal(name: &[u8]) -> bool {
+    let inner = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    inner
+        .and_then(|inner| std::str::from_utf8(inner).ok())
+        .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// One canonical length, or exactly `chunked`: nothing that another parser could read otherwise (RFC 9112 §6).
+fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Fault> {
+    let headers = &request.headers;
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // Pingora has removed a `Content-Length` beside it already; the raw header section still has it.
+        if has_field(raw, b"content-length") {
+            return Err(Fault::BadRequest("`Content-Length` and `Transfer-Encoding` exclude each other."));
+        }
+        return if is_exactly_chunked(headers) { Ok(()) } else { Err(Fault::UnsupportedTransferCoding) };
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if is_canonical_number(length.as_bytes()) => Ok(()),
+        _ => Err(Fault::BadRequest("`Content-Length` is not one number.")),
+    }
+}
+
+fn is_exactly_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
+}
+
+fn is_canonical_number(digits: &[u8]) -> bool {
+    digits == b"0"
+        || (digits.first().is_some_and(|&first| first != b'0') && digits.iter().all(u8::is_ascii_digit))
+}
+
+/// Whether the raw header section has a line with this name (given in lower case). Only read where a request has a
+/// `Transfer-Encoding`.
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|&byte| byte == b'\n').skip(1).any(|line| {
+        line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+            && line.get(name.len()).is_some_and(|&next| next == b':')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_is_a_host() {
+        for host in ["a", "a.example", "A.Example:8045", "127.0.0.1", "[::1]", "[::1]:80", "my_host:1", "a:"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "127.0.0.1/healthz?",
+            "a b",
+            "a:b",
+            "a:123456",
+            "u@a",
+            "[::1",
+            "::1",
+            "[x]",
+            "a%00",
+            "a,b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_target_is_what_stands_between_two_spaces() {
+        assert_eq!(request_target(b"GET /a?b HTTP/1.1\r\nHost: x\r\n"), Some(&b"/a?b"[..]));
+        for wrong in [&b"GET /a"[..], b"GET  /a HTTP/1.1\r\n", b"GET /a b HTTP/1.1\r\n", b""] {
+            assert_eq!(request_target(wrong), None);
+        }
+    }
+
+    #[test]
+    fn a_length_is_written_in_one_way() {
+        for right in ["0", "5", "10", "18446744073709551616"] {
+            assert!(is_canonical_number(right.as_bytes()));
+        }
+        for wrong in ["", "00", "05", "+5", "5, 5", "5 ", "0x5", "-1"] {
+            assert!(!is_canonical_number(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+}

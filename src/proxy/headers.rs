@@ -1,0 +1,132 @@
+//! What reaches the upstream, and what may come back.
+//!
+//! Pingora strips hop-by-hop fields, and those that the client's `Connection` names, before this runs; so what is added
+//! here cannot be stripped by a client.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use super::Ctx;
+use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
+use crate::policy::{EffectiveMode, Snapshot};
+
+/// Why the gateway answered an error itself.
+pub(super) static X_KEYGATE_ERROR: HeaderName = HeaderName::from_static("x-keygate-error");
+/// Names a request in logs and answers.
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The gateway's own family of fields; nobody else may set one.
+const OWN_PREFIX: &str = "x-keygate-";
+
+/// Fields that must not arrive under an alias: some servers read `_` as `-` (CGI turned both into `_`).
+const NO_ALIAS: [&str; 9] = [
+    "x-api-key",
+    "x-goog-api-key",
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "content-length",
+    "transfer-encoding",
+];
+
+/// Makes the request that the peer receives.
+pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    remove_credentials(request, ctx);
+    remove_reserved(request);
+    if ctx.permit.as_ref().is_some_and(|permit| permit.grounds() == Grounds::Preflight) {
+        // Whoever sends it is unknown: it gets an answer, not a tunnel.
+        request.remove_header(&header::UPGRADE);
+        request.remove_header(&header::CONNECTION);
+    }
+    add_forwarded(session, request)?;
+    request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
+    if let Some(host) = ctx.upstream().and_then(|upstream| upstream.host()) {
+        request.insert_header(header::HOST, host)?;
+    }
+    Ok(())
+}
+
+/// Takes back what only the gateway may say, and names the request.
+pub(super) fn prepare_response(response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    while let Some(name) = response.headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
+    {
+        response.remove_header(&name);
+    }
+    response.insert_header(&X_REQUEST_ID, &ctx.request_id)
+}
+
+/// The caller's credential stays here, unless the gateway neither asked for one nor has one of its own to send: then
+/// it may be meant for the upstream, except where it is a key of the gateway's.
+fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) {
+    let policy = &ctx.live.policy;
+    for header in CREDENTIAL_HEADERS {
+        if policy.mode != EffectiveMode::Off || holds_key(policy, &request.headers, header.name()) {
+            request.remove_header(header.name());
+        }
+    }
+}
+
+fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().any(|value| auth::contains_key(&policy.keys, value))
+}
+
+/// Removes what a client may not say: the gateway's own family, and aliases of fields that count.
+fn remove_reserved(request: &mut RequestHeader) {
+    while let Some(name) = request.headers.keys().find(|name| is_reserved(name.as_str())).cloned() {
+        request.remove_header(&name);
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    if !name.contains('_') {
+        return name.starts_with(OWN_PREFIX);
+    }
+    let meant = name.replace('_', "-");
+    meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str())
+}
+
+/// Who asked, and for what: the client's own words about it are replaced, for nothing vouches for them.
+fn add_forwarded(session: &Session, request: &mut RequestHeader) -> Result<()> {
+    request.remove_header(&header::FORWARDED);
+    match session.client_addr().and_then(|address| address.as_inet()) {
+        Some(client) => request.insert_header(&X_FORWARDED_FOR, client.ip().to_canonical().to_string())?,
+        None => drop(request.remove_header(&X_FORWARDED_FOR)),
+    }
+    match session.req_header().headers.get(header::HOST) {
+        Some(host) => request.insert_header(&X_FORWARDED_HOST, host)?,
+        None => drop(request.remove_header(&X_FORWARDED_HOST)),
+    }
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    request.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(if tls { "https" } else { "http" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_of_fields_that_count_are_reserved_and_others_are_not() {
+        for name in [
+            "x-keygate-key",
+            "x_keygate_key",
+            "x-keygate_key",
+            "x_api_key",
+            "x-api_key",
+            "x_goog_api_key",
+            "x_request_id",
+            "content_length",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["x-api-key", "x_custom", "authorization", "x-keygatex", "user_agent"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+}

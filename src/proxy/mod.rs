@@ -1,0 +1,136 @@
+//! THE PHASES: the only `ProxyHttp` implementation, one short body a phase.
+//!
+//! | phase | does | in |
+//! |---|---|---|
+//! | `new_ctx` | takes the policy in force, once | here |
+//! | `request_filter` | guard → facts → decide → permit, or a reply; routes | `admit` |
+//! | `upstream_peer` | a peer for the permit | `forward` |
+//! | `fail_to_connect` | the next peer, or the end | `forward` |
+//! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
+//! | `upstream_response_filter` | strips what only we may say | `headers` |
+//! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
+//!
+//! It never sees a config type, and no request comes past `admit`.
+
+mod admit;
+mod ctx;
+mod fault;
+mod forward;
+mod guard;
+mod headers;
+mod reply;
+mod request_id;
+
+pub use ctx::Ctx;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::policy::{PolicyHandle, Snapshot};
+use crate::telemetry::denial_log::DenialLog;
+use crate::telemetry::in_flight::InFlight;
+use crate::upstream::Fleet;
+
+/// What is in force: a policy and the peers that belong to it, replaced together.
+#[derive(Debug)]
+pub struct Live {
+    /// Who may pass, and where it leads.
+    pub policy: Snapshot,
+    /// The peers of that policy.
+    pub fleet: Fleet,
+}
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    live: Arc<PolicyHandle<Live>>,
+    requests: &'static InFlight,
+    denials: DenialLog,
+}
+
+impl Gateway {
+    /// A gateway that follows `live` and counts its requests in `requests`.
+    pub fn new(live: Arc<PolicyHandle<Live>>, requests: &'static InFlight) -> Self {
+        Self { live, requests, denials: DenialLog::default() }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(self.live.load(), self.requests.begin())
+    }
+
+    /// None: Pingora's default would install a compression module that is then never used.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        admit::request_filter(self, session, ctx).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        forward::choose_peer(ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Ctx,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        forward::fail_to_connect(peer, ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        forward::error_while_proxy(peer, session, ctx, error, reused)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        headers::prepare_request(session, request, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        headers::prepare_response(response, ctx)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
+        forward::fail_to_proxy(session, error, ctx).await
+    }
+
+    /// Without the query, where Gemini's clients may put a key.
+    fn request_summary(&self, session: &Session, ctx: &Ctx) -> String {
+        let request = session.req_header();
+        format!(
+            "{} {} id={}",
+            request.method,
+            request.uri.path().escape_debug(),
+            ctx.request_id.to_str().unwrap_or("-")
+        )
+    }
+}

@@ -1,0 +1,5 @@
+//! What the gateway tells about itself: its log, the line for each denial, what is under way.
+
+pub mod denial_log;
+pub mod in_flight;
+pub mod log;
