@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::units;
+
 /// A named key. The key itself is never in the file, only its digest.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +18,7 @@ pub struct Key {
     #[serde(default = "enabled")]
     pub enabled: bool,
     /// From when on the key is refused with `key_expired`, as RFC 3339: `2027-01-31T00:00:00Z`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "units::optional_time")]
     pub expires_at: Option<DateTime<Utc>>,
 }
 

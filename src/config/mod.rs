@@ -3,17 +3,27 @@
 //! One file a section. The doc comments here are the reference: the JSON Schema (`keygate schema`) and
 //! `conf/full.yaml` are generated from them. Nothing behind `policy::compile` ever sees these types.
 
+mod document;
+mod fault;
 mod key;
+mod load;
 mod proxy;
+mod reader;
+mod repair;
 mod route;
 mod secret_ref;
+mod secrets;
+mod source;
+mod text;
 mod units;
 mod upstream;
 
 pub use key::Key;
+pub use load::{LoadFailure, Loaded, Partial, load, parse};
 pub use proxy::{AuthMode, Proxy, Shutdown};
 pub use route::Route;
 pub use secret_ref::{SecretOrigin, SecretRef};
+pub use source::Source;
 pub use units::Span;
 pub use upstream::{Peer, Timeouts, Upstream};
 
@@ -21,6 +31,12 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// Looks up an environment variable; `None` where it is not set.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// As many problems as anyone reads at once.
+const MAX_PROBLEMS: usize = 100;
 
 /// The whole configuration file of keygate.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

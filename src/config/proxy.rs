@@ -1,30 +1,34 @@
 //! Section `proxy`: the listener, the mode and the primary key.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use std::fmt;
 
-use super::{SecretRef, Span};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use super::{SecretRef, Span, units};
 
 /// The listener and who may pass it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proxy {
     /// Port of the default listener. Changing it needs a restart.
-    #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "units::number::<1, 65535, _, _>")]
+    #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
     /// Who can reach the default listener: `false` binds loopback only (`127.0.0.1` and `::1`), `true` binds every address. Changing it needs a restart.
     pub allow_lan_access: bool,
     /// Addresses to listen on, in place of `port` and the addresses that `allow_lan_access` picks: `127.0.0.1:8045`, `[::1]:8045`. Changing it needs a restart.
     pub listen: Vec<String>,
     /// Who needs a key. `off`: nobody. `strict`: everybody. `all_except_health`: everybody, but `GET /healthz` is free. `auto`: `off` on loopback, `all_except_health` once other machines can connect.
-    #[serde(deserialize_with = "auth_mode")]
     pub auth_mode: AuthMode,
     /// The primary key: a literal, `${ENV_VAR}` or `file:PATH` (relative to this file). Empty means that nobody passes where a key is needed.
     pub api_key: Option<SecretRef>,
     /// Worker threads; by default one for each core. Changing it needs a restart.
+    #[serde(deserialize_with = "units::optional_number::<1, 1024, _, _>")]
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
     /// How long an idle keep-alive connection of a client is kept.
+    #[serde(deserialize_with = "units::span::<1000, { 24 * units::HOUR }, _>")]
     pub keepalive_timeout: Span,
     /// How the gateway stops on SIGTERM and SIGINT.
     pub shutdown: Shutdown,
@@ -46,7 +50,7 @@ impl Default for Proxy {
 }
 
 /// Who needs a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMode {
     /// Nobody needs a key.
@@ -61,6 +65,9 @@ pub enum AuthMode {
 }
 
 impl AuthMode {
+    const ALL: [Self; 4] = [Self::Off, Self::Strict, Self::AllExceptHealth, Self::Auto];
+    const NAMES: &[&str] = &["off", "strict", "all_except_health", "auto"];
+
     /// The value as it is written in the file.
     pub fn name(self) -> &'static str {
         match self {
@@ -77,39 +84,41 @@ impl AuthMode {
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
     /// How long requests and streams in flight may go on after a stop signal; it ends earlier once none is left.
+    #[serde(deserialize_with = "units::span::<0, { 24 * units::HOUR }, _>")]
     pub grace: Span,
-    /// How long to go on accepting connections after a stop signal, with `/healthz` answering 503, so that a load balancer notices first.
+    /// How long, at most, to go on accepting connections after a stop signal while requests are in flight, with `/healthz` answering 503, so that a load balancer notices first; it ends at once when nothing is in flight.
+    #[serde(deserialize_with = "units::span::<0, { units::HOUR }, _>")]
     pub delay: Span,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { grace: Span::seconds(30), delay: Span::seconds(0) }
+        Self { grace: Span::seconds(30), delay: Span::seconds(5) }
     }
 }
 
 /// YAML 1.1 tools write `off` as the boolean `false`; it means the same here. `true` has no such reading.
-fn auth_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMode, D::Error> {
-    use serde::de::Error;
+impl<'de> Deserialize<'de> for AuthMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = AuthMode;
 
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Bool(bool),
-        Name(String),
-    }
-    const NAMES: &[&str] = &["off", "strict", "all_except_health", "auto"];
-    match Written::deserialize(deserializer)
-        .map_err(|_| D::Error::custom("expected one of `off`, `strict`, `all_except_health`, `auto`"))?
-    {
-        Written::Bool(false) => Ok(AuthMode::Off),
-        Written::Bool(true) => Err(D::Error::unknown_variant("true", NAMES)),
-        Written::Name(name) => match name.as_str() {
-            "off" => Ok(AuthMode::Off),
-            "strict" => Ok(AuthMode::Strict),
-            "all_except_health" => Ok(AuthMode::AllExceptHealth),
-            "auto" => Ok(AuthMode::Auto),
-            other => Err(D::Error::unknown_variant(other, NAMES)),
-        },
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one of `off`, `strict`, `all_except_health`, `auto`")
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<AuthMode, E> {
+                if on { Err(E::unknown_variant("true", AuthMode::NAMES)) } else { Ok(AuthMode::Off) }
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<AuthMode, E> {
+                AuthMode::ALL
+                    .into_iter()
+                    .find(|mode| mode.name() == name)
+                    .ok_or_else(|| E::unknown_variant(name, AuthMode::NAMES))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::secret::Secret;
@@ -31,14 +32,36 @@ pub struct SecretRef {
 impl<'de> Deserialize<'de> for SecretRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if let Some(path) = text.strip_prefix("file:") {
-            return Ok(Self { origin: SecretOrigin::File(path.into()), value: Secret::default() });
-        }
-        if let Some(name) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-            return Ok(Self { origin: SecretOrigin::Env(name.into()), value: Secret::default() });
-        }
-        Ok(Self { origin: SecretOrigin::Literal, value: Secret::new(text) })
+        let (origin, value) = match origin(&text).map_err(D::Error::custom)? {
+            SecretOrigin::Literal => (SecretOrigin::Literal, Secret::new(text)),
+            elsewhere => (elsewhere, Secret::default()),
+        };
+        Ok(Self { origin, value })
     }
+}
+
+/// Where the secret stands that is written as `text`. The error never repeats the text.
+fn origin(text: &str) -> Result<SecretOrigin, &'static str> {
+    match text.strip_prefix("file:") {
+        Some("") => return Err("`file:` needs a path after it"),
+        Some(path) => return Ok(SecretOrigin::File(path.into())),
+        None => {}
+    }
+    if !text.contains("${") {
+        return Ok(SecretOrigin::Literal);
+    }
+    // A literal that was meant would have to be guessed apart from a variable with a slip in it.
+    match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) if is_variable_name(name) => Ok(SecretOrigin::Env(name.into())),
+        _ => Err("expected `${NAME}` with the name of one environment variable and nothing around it"),
+    }
+}
+
+/// As POSIX has it: letters, digits and `_`, not a digit first.
+fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && (1..=256).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl JsonSchema for SecretRef {

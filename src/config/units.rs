@@ -1,9 +1,10 @@
-//! Durations as people write them: `30s`, `5min`, `250ms`.
+//! Durations as people write them (`30s`, `5min`, `250ms`), and the ranges that fields allow.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
@@ -37,7 +38,7 @@ impl<'de> Deserialize<'de> for Span {
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
                 humantime::parse_duration(text)
                     .map(Span)
-                    .map_err(|error| E::custom(format!("`{text}` is no duration such as `30s`: {error}")))
+                    .map_err(|_| E::invalid_type(de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Visitor)
@@ -57,4 +58,87 @@ impl JsonSchema for Span {
             "examples": ["30s"],
         })
     }
+}
+
+/// Milliseconds.
+pub(super) const HOUR: u64 = 60 * 60 * 1000;
+
+/// Reads a duration of at least `MIN` and at most `MAX` milliseconds.
+pub(super) fn span<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Span, D::Error> {
+    let allowed = Duration::from_millis(MIN)..=Duration::from_millis(MAX);
+    let span = Span::deserialize(deserializer)?;
+    if allowed.contains(&span.0) {
+        return Ok(span);
+    }
+    let expected = format!("a duration from {} to {}", Span(*allowed.start()), Span(*allowed.end()));
+    Err(de::Error::invalid_value(de::Unexpected::Other("duration"), &expected.as_str()))
+}
+
+/// Reads a whole number from `MIN` to `MAX`.
+pub(super) fn number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<N, D::Error> {
+    let Number(number) = Number::<MIN, MAX>::deserialize(deserializer)?;
+    N::try_from(number).map_err(|_| de::Error::custom(format!("expected a number from {MIN} to {MAX}")))
+}
+
+/// Reads a whole number from `MIN` to `MAX`, or nothing.
+pub(super) fn optional_number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<N>, D::Error> {
+    struct Inner<const MIN: u64, const MAX: u64, N>(N);
+    impl<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>> Deserialize<'de> for Inner<MIN, MAX, N> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            number::<MIN, MAX, N, D>(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Inner<MIN, MAX, N>>::deserialize(deserializer)?.map(|Inner(number)| number))
+}
+
+struct Number<const MIN: u64, const MAX: u64>(u64);
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Number<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<const MIN: u64, const MAX: u64>;
+        impl<const MIN: u64, const MAX: u64> de::Visitor<'_> for Visitor<MIN, MAX> {
+            type Value = u64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number from {MIN} to {MAX}")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+                if (MIN..=MAX).contains(&number) {
+                    return Ok(number);
+                }
+                Err(E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+                match u64::try_from(number) {
+                    Ok(number) => self.visit_u64(number),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor::<MIN, MAX>).map(Self)
+    }
+}
+
+/// Reads a point in time, or nothing.
+pub(super) fn optional_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
+    struct Time;
+    impl de::Expected for Time {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a time such as `2027-01-31T00:00:00Z`")
+        }
+    }
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()))
+        .transpose()
+        .map_err(|_| de::Error::invalid_value(de::Unexpected::Other("text"), &Time))
 }

@@ -1,9 +1,11 @@
 //! Section `upstreams`: where requests are forwarded to.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-use super::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Span, units};
 
 /// A group of peers that serve the same thing.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -26,8 +28,7 @@ pub struct Upstream {
 }
 
 /// One address of an upstream.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(from = "PeerAsWritten")]
+#[derive(Clone, Debug, JsonSchema)]
 #[schemars(with = "PeerAsWritten")]
 pub struct Peer {
     /// `host:port`; an IPv6 address in brackets.
@@ -36,9 +37,10 @@ pub struct Peer {
     pub weight: u32,
 }
 
-/// A peer is written as its address alone, or with a weight.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+/// For the schema: a peer is written as its address alone, or with a weight.
+#[derive(JsonSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is used")]
 enum PeerAsWritten {
     /// `host:port`
     Address(String),
@@ -47,13 +49,13 @@ enum PeerAsWritten {
 }
 
 /// A peer with its weight.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WeightedPeer {
     /// `host:port`; an IPv6 address in brackets.
     address: String,
     /// Its share of the requests, relative to the other peers'.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "units::number::<1, 1000, _, _>")]
     #[schemars(range(min = 1, max = 1000))]
     weight: u32,
 }
@@ -62,12 +64,28 @@ fn one() -> u32 {
     1
 }
 
-impl From<PeerAsWritten> for Peer {
-    fn from(written: PeerAsWritten) -> Self {
-        match written {
-            PeerAsWritten::Address(address) => Self { address, weight: one() },
-            PeerAsWritten::Weighted(WeightedPeer { address, weight }) => Self { address, weight },
+/// By hand, because serde's untagged enums forget where in the value the error was.
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Peer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`host:port`, or a mapping of `address` and `weight`")
+            }
+
+            fn visit_str<E: de::Error>(self, address: &str) -> Result<Peer, E> {
+                Ok(Peer { address: address.to_owned(), weight: one() })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, entries: A) -> Result<Peer, A::Error> {
+                let WeightedPeer { address, weight } =
+                    WeightedPeer::deserialize(de::value::MapAccessDeserializer::new(entries))?;
+                Ok(Peer { address, weight })
+            }
         }
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -76,12 +94,16 @@ impl From<PeerAsWritten> for Peer {
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// To connect, TLS handshake included.
+    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub connect: Span,
     /// Between two reads of the response, the first one included.
+    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub read: Span,
     /// Between two writes of the request.
+    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub write: Span,
     /// How long an unused connection to a peer is kept for the next request.
+    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub idle: Span,
 }
 

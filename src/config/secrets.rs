@@ -1,0 +1,127 @@
+//! Fills secrets in from where they stand: the environment, a file of their own.
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::{Config, Env, SecretOrigin, SecretRef};
+use crate::problem::{FieldPath, Problem};
+use crate::secret::Secret;
+
+/// No key or token is longer; a file that is, was not meant.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Who can read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Its owner and perhaps its group.
+    Some,
+    /// Every user of the machine.
+    Everyone,
+}
+
+impl Readers {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode();
+        // A pipe (`-c <(…)`) says nothing about who could read what went into it.
+        if metadata.is_file() && mode & 0o004 != 0 { Self::Everyone } else { Self::Some }
+    }
+}
+
+/// Why a secret could not be filled in.
+#[derive(Debug)]
+pub(super) struct Failed {
+    message: String,
+    help: &'static str,
+}
+
+impl Failed {
+    pub(super) fn problem(self, path: FieldPath) -> Problem {
+        Problem::error(path, self.message).with_help(self.help)
+    }
+}
+
+impl Config {
+    /// All secrets of a config, each with its place. The one list of them.
+    pub(super) fn secrets(&mut self) -> Vec<(FieldPath, &mut SecretRef)> {
+        let api_key = FieldPath::root().field("proxy").field("api_key");
+        self.proxy.api_key.iter_mut().map(|secret| (api_key.clone(), secret)).collect()
+    }
+}
+
+/// Fills in one secret and says who can read the file that it has for itself.
+pub(super) fn fill(
+    secret: &mut SecretRef,
+    directory: &Path,
+    env: Env<'_>,
+    files: &mut Vec<PathBuf>,
+) -> Result<Readers, Failed> {
+    match &secret.origin {
+        SecretOrigin::Literal => {}
+        SecretOrigin::Env(name) => {
+            secret.value = Secret::new(env(name).ok_or_else(|| Failed {
+                message: format!("the environment variable `{name}` is not set"),
+                help: "set it where keygate is started; an empty one counts as set",
+            })?);
+        }
+        SecretOrigin::File(path) => {
+            let path = directory.join(path);
+            files.push(path.clone());
+            let (value, readers) = read(&path)?;
+            secret.value = value;
+            return Ok(readers);
+        }
+    }
+    Ok(Readers::Some)
+}
+
+fn read(path: &Path) -> Result<(Secret, Readers), Failed> {
+    let shown = path.display();
+    let failed = |message, help| Failed { message, help };
+    let unreadable = |error: std::io::Error| Failed {
+        message: format!("cannot read `{shown}`: {error}"),
+        help: "a path without `/` in front is relative to the directory of the config file",
+    };
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        // A pipe could block for ever.
+        return Err(failed(
+            format!("`{shown}` is no regular file"),
+            "name a file that holds the secret alone",
+        ));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!("`{shown}` is larger than 64 KiB");
+        return Err(failed(message, "name a file that holds the secret alone"));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| failed(format!("`{shown}` is not UTF-8"), "a secret is text"))?;
+    Ok((Secret::new(without_line_break(text).to_owned()), Readers::of(&metadata)))
+}
+
+/// Editors and `echo` end a file with a line break that is no part of the secret. One, no more.
+fn without_line_break(text: &str) -> &str {
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
+}
+
+/// Whether there is a secret in the config file itself.
+pub(super) fn is_literal(secret: &SecretRef) -> bool {
+    secret.origin == SecretOrigin::Literal && !secret.value.is_empty()
+}
+
+/// The warning that every user of the machine can read this secret.
+pub(super) fn exposed(path: FieldPath, secret: &SecretRef, config_file: &Path) -> Problem {
+    let file = match &secret.origin {
+        SecretOrigin::File(path) => config_file.parent().unwrap_or(Path::new("")).join(path),
+        SecretOrigin::Literal | SecretOrigin::Env(_) => config_file.to_owned(),
+    };
+    let file = file.display();
+    let message = format!("every user of this machine can read `{file}`, which holds this secret");
+    Problem::warning(path, message).with_help(format!("chmod 600 {file}"))
+}
