@@ -276,11 +276,11 @@ impl Outline {
 
 const TOO_DEEP: &str = "nested deeper than 64 levels";
 
-/// A name may be repeated in a message while it is short: a key that slipped into its place is longer.
+/// A name may be repeated in a message while it looks like a field's: a key that slipped into its place is longer, or
+/// has digits.
 pub(super) fn presentable(name: &str) -> Option<&str> {
     let short = (1..=24).contains(&name.len());
-    (short && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.<".contains(&byte)))
-        .then_some(name)
+    (short && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_-<".contains(&byte))).then_some(name)
 }
 
 /// Whether a plain scalar is text for `serde_yaml`, rather than a number, a boolean or nothing.
@@ -300,8 +300,10 @@ fn error_at(at: Position, message: impl Into<String>) -> Problem {
 }
 
 fn syntax_error(error: &ScanError) -> Problem {
-    error_at(position(error.marker()), format!("this is no YAML: {}", error.info()))
+    let at = position(error.marker());
+    match error.info() {
+        // The scanner reads ahead of its events, and has a limit of its own.
+        "recursion limit exceeded" => error_at(at, TOO_DEEP),
+        info => error_at(at, format!("this is no YAML: {info}")),
+    }
 }
-
-#[cfg(test)]
-mod tests;

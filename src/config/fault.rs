@@ -95,10 +95,19 @@ impl Fault {
         }
     }
 
+    /// For an unknown field: the one that was probably meant.
+    pub(super) fn meant_field(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Unknown { field, expected } => did_you_mean(field, expected.iter().copied()),
+            _ => None,
+        }
+    }
+
     /// The fault as the operator reads it.
     pub(super) fn problem(&self) -> Problem {
         let place = match self.kind {
-            Kind::Unknown { .. } => Place::Name(self.path()),
+            // Nothing has no place of its own.
+            Kind::Unknown { .. } | Kind::Wrong { found: Found::Nothing, .. } => Place::Name(self.path()),
             _ => Place::Value(self.path()),
         };
         Problem { severity: Severity::Error, place, message: self.kind.message(), help: self.kind.help() }

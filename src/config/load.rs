@@ -186,6 +186,10 @@ impl<'a> Reading<'a> {
             if self.problems.len() > MAX_PROBLEMS || !repair::remove(&mut value, &path) {
                 return None;
             }
+            if let (Some(meant), Some((_, around))) = (fault.meant_field(), path.0.split_last()) {
+                // With its right name it would not be missing.
+                removed.push(FieldPath(around.to_vec()).field(meant));
+            }
             removed.push(path);
         }
     }
@@ -217,9 +221,11 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// In the order of the file, and not more than one reads.
+/// In the order of the file, each once (a value behind an alias is read several times), not more than anyone reads.
 fn in_order(problems: &mut Vec<Problem>, source: &Source) {
-    problems.sort_by_key(|problem| source.position(&problem.place));
+    let position = |problem: &Problem| source.position(&problem.place);
+    problems.sort_by(|a, b| position(a).cmp(&position(b)).then_with(|| a.message.cmp(&b.message)));
+    problems.dedup_by(|a, b| position(a) == position(b) && a.message == b.message);
     if problems.len() > MAX_PROBLEMS {
         problems.truncate(MAX_PROBLEMS);
         let place = problems.last().map_or(Place::Value(FieldPath::root()), |last| last.place.clone());

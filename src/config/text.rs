@@ -34,6 +34,9 @@ pub(super) fn refused(error: &serde_yaml::Error) -> Problem {
         column: location.column().max(1),
     });
     let text = error.to_string();
+    if text.contains("invalid type: integer") {
+        return at(position, "this number is too large").with_help("put it in quotes if it is text");
+    }
     // It ends in the position, and may quote the file: neither is wanted.
     match text.split(" at line ").next().filter(|said| !said.contains(['"', '`', '\''])) {
         Some(said) => at(position, format!("this is no YAML: {said}")),

@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Span {
                     .map_err(|_| E::invalid_type(de::Unexpected::Str(text), &self))
             }
         }
-        deserializer.deserialize_str(Visitor)
+        deserializer.deserialize_any(Visitor)
     }
 }
 
