@@ -9,11 +9,14 @@ mod key;
 mod load;
 mod proxy;
 mod reader;
+mod reference;
 mod repair;
 mod route;
+mod schema;
 mod secret_ref;
 mod secrets;
 mod source;
+mod template;
 mod text;
 mod units;
 mod upstream;
@@ -21,9 +24,12 @@ mod upstream;
 pub use key::Key;
 pub use load::{LoadFailure, Loaded, Partial, load, parse};
 pub use proxy::{AuthMode, Proxy, Shutdown};
+pub use reference::reference;
 pub use route::Route;
+pub use schema::schema;
 pub use secret_ref::{SecretOrigin, SecretRef};
 pub use source::Source;
+pub use template::template;
 pub use units::Span;
 pub use upstream::{Peer, Timeouts, Upstream};
 
@@ -41,6 +47,7 @@ const MAX_PROBLEMS: usize = 100;
 /// The whole configuration file of keygate.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "keygate config")]
 pub struct Config {
     /// The listener and who may pass it.
     pub proxy: Proxy,

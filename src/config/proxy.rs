@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{SecretRef, Span, units};
 
 /// The listener and who may pass it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(example = serde_json::json!({"api_key": "${KEYGATE_API_KEY}"}))]
 pub struct Proxy {
     /// Port of the default listener. Changing it needs a restart.
     #[serde(deserialize_with = "units::number::<1, 65535, _, _>")]
@@ -26,6 +27,7 @@ pub struct Proxy {
     /// Worker threads; by default one for each core. Changing it needs a restart.
     #[serde(deserialize_with = "units::optional_number::<1, 1024, _, _>")]
     #[schemars(range(min = 1, max = 1024))]
+    #[schemars(example = 4)]
     pub threads: Option<usize>,
     /// How long an idle keep-alive connection of a client is kept.
     #[serde(deserialize_with = "units::span::<1000, { 24 * units::HOUR }, _>")]
@@ -50,8 +52,9 @@ impl Default for Proxy {
 }
 
 /// Who needs a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(transform = with_false)]
 pub enum AuthMode {
     /// Nobody needs a key.
     Off,
@@ -120,5 +123,12 @@ impl<'de> Deserialize<'de> for AuthMode {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn with_false(schema: &mut Schema) {
+    if let Some(variants) = schema.get_mut("oneOf").and_then(serde_json::Value::as_array_mut) {
+        variants
+            .push(serde_json::json!({"const": false, "description": "`off` as YAML 1.1 tools write it."}));
     }
 }

@@ -10,6 +10,7 @@ use super::{Span, units};
 /// A group of peers that serve the same thing.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({"peers": ["127.0.0.1:9001"]}))]
 pub struct Upstream {
     /// The peers, chosen by weighted round robin: `host:port`, or `{address: "host:port", weight: 2}`. Names are resolved in the background.
     pub peers: Vec<Peer>,
@@ -21,9 +22,11 @@ pub struct Upstream {
     pub tls: bool,
     /// The name to verify certificates against (and to send as SNI); by default the host part of the peer's address.
     #[serde(default)]
+    #[schemars(example = "api.example.com")]
     pub sni: Option<String>,
     /// The `Host` to send to the peers; by default the client's.
     #[serde(default)]
+    #[schemars(example = "api.example.com")]
     pub host: Option<String>,
 }
 
