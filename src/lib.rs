@@ -13,9 +13,11 @@ pub mod problem;
 pub mod secret;
 
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod origin;
 pub mod policy;
 pub mod proxy;
+pub mod server;
 pub mod telemetry;
 pub mod upstream;

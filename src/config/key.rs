@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::units;
 
 /// A named key. The key itself is never in the file, only its digest.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = example())]
 pub struct Key {

@@ -45,7 +45,7 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 const MAX_PROBLEMS: usize = 100;
 
 /// The whole configuration file of keygate.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "keygate config")]
 pub struct Config {

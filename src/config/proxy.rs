@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::{SecretRef, Span, units};
 
 /// The listener and who may pass it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(example = serde_json::json!({"api_key": "${KEYGATE_API_KEY}"}))]
 pub struct Proxy {
@@ -83,7 +83,7 @@ impl AuthMode {
 }
 
 /// How the gateway stops.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
     /// How long requests and streams in flight may go on after a stop signal; it ends earlier once none is left.

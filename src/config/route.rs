@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// One route. A request takes the most specific one that matches: one with its host before one without, then an exact path, then the longest prefix.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({"path_prefix": "/", "upstream": "openai"}))]
 pub struct Route {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::{Span, units};
 
 /// A group of peers that serve the same thing.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({"peers": ["127.0.0.1:9001"]}))]
 pub struct Upstream {
@@ -31,7 +31,7 @@ pub struct Upstream {
 }
 
 /// One address of an upstream.
-#[derive(Clone, Debug, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(with = "PeerAsWritten")]
 pub struct Peer {
     /// `host:port`; an IPv6 address in brackets.
@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for Peer {
 }
 
 /// How long to wait for a peer. The defaults suit language models, which think for minutes between two bytes.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// To connect, TLS handshake included.

@@ -47,7 +47,9 @@ impl Fault {
                 | ErrorType::WriteTimedout,
                 ErrorSource::Downstream,
             ) => None,
-            (_, ErrorSource::Downstream) => Some(Self::BadRequest("the request breaks the rules of HTTP")),
+            (_, ErrorSource::Downstream) => {
+                Some(Self::BadRequest("The header section cannot be forwarded: it breaks the rules of HTTP."))
+            }
             (_, ErrorSource::Internal | ErrorSource::Unset) => Some(Self::Internal),
         }
     }

@@ -61,8 +61,10 @@ pub(super) async fn fail_to_proxy(session: &mut Session, error: &Error, ctx: &Ct
         // A response that has begun is broken off: the client must not take what it has for the whole.
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
+    // Pingora never goes on with a connection after this, so it must not be told otherwise.
+    session.set_keepalive(None);
     if let Err(error) = reply::fault(session, fault, &ctx.request_id).await {
         log::debug!("the client did not take the error response: {error}");
     }
-    FailToProxy { error_code: fault.status(), can_reuse_downstream: fault.keeps_connection() }
+    FailToProxy { error_code: fault.status(), can_reuse_downstream: false }
 }

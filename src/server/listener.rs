@@ -1,0 +1,111 @@
+//! Hands bound sockets to Pingora, and counts connections, which Pingora does not.
+
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::Stream;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
+use pingora::services::listening;
+use tokio::sync::Notify;
+
+use super::bind::BoundListener;
+use crate::telemetry::in_flight::InFlight;
+
+/// Connections of one service: how many there are, and whether new ones are taken.
+#[derive(Debug)]
+pub(super) struct Connections {
+    /// Those that are open.
+    pub(super) open: &'static InFlight,
+    /// Told once the listeners are closed.
+    closed: Notify,
+}
+
+impl Connections {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { open: InFlight::leak(), closed: Notify::new() })
+    }
+
+    /// Returns once the listeners are closed and no connection is left.
+    pub(super) async fn drained(&self) {
+        self.closed.notified().await;
+        self.open.drained().await;
+    }
+}
+
+/// A Pingora service whose sockets are bound already.
+pub(super) struct ListeningService<A> {
+    service: listening::Service<CountedApp<A>>,
+    sockets: Vec<BoundListener>,
+}
+
+impl<A> ListeningService<A> {
+    pub(super) fn new(
+        name: &str,
+        app: A,
+        sockets: Vec<BoundListener>,
+        connections: Arc<Connections>,
+    ) -> Self {
+        let app = CountedApp { app: Arc::new(app), connections };
+        let mut service = listening::Service::new(name.to_owned(), app);
+        for socket in &sockets {
+            service.add_listener(ListenerConfig::tcp(socket.address.to_string()));
+        }
+        Self { service, sockets }
+    }
+
+    /// With that many threads of its own, in place of the server's number.
+    pub(super) fn with_threads(mut self, threads: usize) -> Self {
+        self.service.threads = Some(threads);
+        self
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
+    async fn start_service(
+        &mut self,
+        inherited: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        if let Some(inherited) = &inherited {
+            // Pingora looks here first, for sockets that an older process handed over, and binds only what is missing.
+            let mut table = inherited.lock();
+            for socket in self.sockets.drain(..) {
+                table.add(socket.address.to_string(), socket.socket.into_raw_fd());
+            }
+        }
+        self.service.start_service(inherited, shutdown, listeners_per_fd).await;
+    }
+
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads()
+    }
+}
+
+/// An app whose connections are counted.
+struct CountedApp<A> {
+    app: Arc<A>,
+    connections: Arc<Connections>,
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = self.connections.open.begin();
+        self.app.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        self.app.cleanup().await;
+        self.connections.closed.notify_one();
+    }
+}

@@ -1,0 +1,235 @@
+//! Assembles the gateway: config and policy to Pingora's server, its listeners, reload and stop.
+//!
+//! Everything that can fail at start fails here, before anything is served: the sockets are bound first and handed to
+//! Pingora, whose own bind would fail inside a task and leave a process without a listener.
+//!
+//! The main thread supervises (signals, file changes, names to resolve); Pingora's threads serve.
+
+mod bind;
+mod listener;
+mod reload;
+mod signals;
+mod source;
+mod stop;
+mod supervise;
+mod watch;
+
+pub use bind::BindError;
+pub use source::{ConfigSource, LoadedPolicy, Rejected};
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pingora::apps::HttpServerOptions;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora_proxy::http_proxy;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, oneshot};
+
+use crate::origin::Origin;
+use crate::policy::{Compiled, PolicyHandle};
+use crate::proxy::{Gateway, Live};
+use crate::telemetry::in_flight::InFlight;
+use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
+use bind::BoundListener;
+use listener::{Connections, ListeningService};
+use reload::{InForce, Reloader};
+use signals::Signals;
+use stop::Stopper;
+use supervise::Supervisor;
+
+/// What to serve.
+#[derive(Debug)]
+pub struct Options {
+    /// Where the config comes from.
+    pub config: ConfigSource,
+    /// Addresses to listen on in place of those of the config.
+    pub listen: Vec<SocketAddr>,
+    /// An origin to serve beside the gateway, for the embedded default.
+    pub origin: Option<OriginListener>,
+}
+
+/// A bound socket for the built-in origin, so that its port is known before the config that names it.
+#[derive(Debug)]
+pub struct OriginListener(BoundListener);
+
+impl OriginListener {
+    /// Binds the origin's address; port 0 lets the system choose one.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        bind::bind(address).map(Self)
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+}
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The config cannot be used; one rendered problem each.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system refused something else.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// Pingora's server ended although nobody had asked it to; what it logged says why.
+    #[error("the server ended by itself")]
+    Ended,
+}
+
+/// Serves the gateway until it is told to stop. `ready` is called with the addresses once they are bound.
+///
+/// # Errors
+/// Whatever kept it from starting; nothing has been served then.
+pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), RunError> {
+    let Options { config: source, listen, origin } = options;
+    let LoadedPolicy { config, compiled, files, warnings } =
+        source.load(&listen, 1, None).map_err(|Rejected(problems)| RunError::Config(problems))?;
+    let Compiled { snapshot, startup, .. } = compiled;
+    log_warnings(&warnings);
+    let listeners = bind::bind_all(&startup.listen)?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let runtime = supervising_runtime()?;
+    let signals = install_signals(&runtime)?;
+
+    let fleet = Fleet::new(&snapshot, None);
+    runtime.block_on(resolve::refresh(&fleet));
+    let live = Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet })));
+    let (requests, connections) = (InFlight::leak(), Connections::new());
+
+    let mut server = new_server(startup.threads);
+    let gateway = Gateway::new(Arc::clone(&live), requests);
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut http_options = HttpServerOptions::default();
+    // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
+    http_options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(http_options);
+    server.add_service(ListeningService::new("keygate", proxy, listeners, Arc::clone(&connections)));
+    if let Some(OriginListener(origin)) = origin {
+        let service = ListeningService::new("origin", Origin::new(), vec![origin], Connections::new());
+        server.add_service(service.with_threads(1));
+    }
+    log_start(&live.load(), server.configuration.threads, &addresses);
+    let stopper = Stopper::default();
+    let ended = serve(server, stopper.clone())?;
+    ready(&addresses);
+
+    let resolve_now = Arc::new(Notify::new());
+    let in_force = InForce { config, files, startup };
+    let reloader = Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now));
+    let supervisor = Supervisor { live, requests, connections, stopper, signals };
+    let outcome = runtime.block_on(supervisor.run(reloader, resolve_now, ended));
+    // A look-up that hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Serves the origin alone until it is told to stop. `ready` is called with its address once it is bound.
+///
+/// # Errors
+/// Whatever kept it from starting.
+pub fn run_origin(
+    address: SocketAddr,
+    threads: Option<usize>,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    let listener = bind::bind(address)?;
+    let address = listener.address;
+    let runtime = supervising_runtime()?;
+    let mut signals = install_signals(&runtime)?;
+    let connections = Connections::new();
+    let mut server = new_server(threads);
+    server.add_service(ListeningService::new(
+        "origin",
+        Origin::new(),
+        vec![listener],
+        Arc::clone(&connections),
+    ));
+    let ended = serve(server, Stopper::default())?;
+    ready(address);
+    runtime.block_on(async {
+        tokio::select! {
+            _ = signals.stop() => Ok(()),
+            _ = ended => Err(RunError::Ended),
+        }
+    })
+}
+
+fn supervising_runtime() -> Result<Runtime, RunError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::System { what: "start a runtime", error })
+}
+
+/// Before the first connection is accepted: a stop signal drains from the beginning.
+fn install_signals(runtime: &Runtime) -> Result<Signals, RunError> {
+    let _inside = runtime.enter();
+    Signals::install().map_err(|error| RunError::System { what: "handle signals", error })
+}
+
+fn new_server(threads: Option<usize>) -> Server {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let conf = ServerConf {
+        threads: threads.unwrap_or(cores),
+        // Single-threaded runtimes side by side, as in nginx: no request moves between cores.
+        work_stealing: false,
+        // How often a request may try another peer; `upstream` decides whether it does.
+        max_retries: MAX_ATTEMPTS,
+        // Idle upstream connections kept a thread: as many as streams may end at once, or each burst connects anew.
+        upstream_keepalive_pool_size: 1024,
+        // We decide when it is over, and end the process then.
+        grace_period_seconds: Some(stop::NEVER_SECONDS),
+        ..ServerConf::default()
+    };
+    Server::new_with_opt_and_conf(None, conf)
+}
+
+/// Runs Pingora's server on a thread of its own. The receiver hears of its end.
+fn serve(server: Server, stopper: Stopper) -> Result<oneshot::Receiver<()>, RunError> {
+    let (alive, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("pingora".to_owned())
+        .spawn(move || {
+            let _alive = alive;
+            server.run(RunArgs { shutdown_signal: Box::new(stopper) });
+        })
+        .map_err(|error| RunError::System { what: "start a thread", error })?;
+    Ok(ended)
+}
+
+fn log_warnings(warnings: &[String]) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+}
+
+fn log_start(live: &Live, threads: usize, addresses: &[SocketAddr]) {
+    let policy = &live.policy;
+    log::info!(
+        "keygate {}: generation {}, auth_mode {}, effective mode {}, {} keys, {} upstreams, {threads} threads",
+        env!("CARGO_PKG_VERSION"),
+        policy.generation,
+        policy.configured_mode,
+        policy.mode,
+        policy.keys.len(),
+        policy.upstreams.len(),
+    );
+    let addresses: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+    log::info!("listening on {}", addresses.join(", "));
+}

@@ -1,0 +1,135 @@
+//! Reload: the config file becomes the policy in force, as a whole, or nothing changes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::source::{ConfigSource, LoadedPolicy, Rejected};
+use super::watch::FileWatch;
+use crate::config::Config;
+use crate::policy::{Compiled, PolicyHandle, Startup};
+use crate::proxy::Live;
+use crate::upstream::{Fleet, resolve};
+
+/// How long new peer names may hold up a new policy, in which a key may have been revoked. A name that is not
+/// resolved by then answers 503 until it is.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(2);
+
+/// What led to a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trigger {
+    /// Something happened to a file, maybe nothing of meaning.
+    FileEvent,
+    /// Somebody asked.
+    Signal,
+}
+
+/// What the policy in force was made from.
+#[derive(Debug)]
+pub(super) struct InForce {
+    pub(super) config: Config,
+    /// Every file that it was read from.
+    pub(super) files: Vec<PathBuf>,
+    /// What the process was started with, which no reload changes.
+    pub(super) startup: Startup,
+}
+
+/// Follows the config.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    source: ConfigSource,
+    listen: Vec<SocketAddr>,
+    live: Arc<PolicyHandle<Live>>,
+    resolve_now: Arc<Notify>,
+    watch: FileWatch,
+    in_force: InForce,
+    /// Why the last one was not taken, so that it is not said at every stir of the file.
+    rejected: Option<Rejected>,
+}
+
+impl Reloader {
+    /// Follows `source`, from which `in_force` was read. `resolve_now` is told about new peers.
+    pub(super) fn new(
+        source: ConfigSource,
+        listen: Vec<SocketAddr>,
+        in_force: InForce,
+        live: Arc<PolicyHandle<Live>>,
+        resolve_now: Arc<Notify>,
+    ) -> Self {
+        let watch = FileWatch::new(&in_force.files);
+        Self { source, listen, in_force, live, resolve_now, watch, rejected: None }
+    }
+
+    /// Waits until something happened to a file of the config.
+    pub(super) async fn file_event(&mut self) {
+        self.watch.changed().await;
+    }
+
+    /// Reads the config again and puts it in force if it can be used.
+    pub(super) async fn reload(&mut self, trigger: Trigger) {
+        let ConfigSource::File(path) = &self.source else {
+            log::info!("there is no config file to reload");
+            return;
+        };
+        if is_empty(path) {
+            log::error!(
+                "{}: error: the file is empty, as while it is being written; the policy in force stays",
+                path.display()
+            );
+            return;
+        }
+        let generation = self.live.load().policy.generation + 1;
+        match self.source.load(&self.listen, generation, Some(&self.in_force.startup)) {
+            Ok(loaded) => {
+                self.rejected = None;
+                self.in_force.files.clone_from(&loaded.files);
+                if trigger == Trigger::Signal || loaded.config != self.in_force.config {
+                    self.put_in_force(loaded).await;
+                }
+            }
+            Err(rejected) => self.keep(rejected, trigger),
+        }
+        // A link on the way to a file may lead elsewhere now.
+        self.watch.follow(&self.in_force.files);
+    }
+
+    async fn put_in_force(&mut self, loaded: LoadedPolicy) {
+        let Compiled { snapshot, startup, .. } = loaded.compiled;
+        super::log_warnings(&loaded.warnings);
+        for fields in self.in_force.startup.differences(&startup) {
+            log::warn!("{fields} changed in the file; that takes effect with a restart");
+        }
+        let fleet = Fleet::new(&snapshot, Some(&self.live.load().fleet));
+        if fleet.peers().any(|peer| peer.addresses().is_empty()) {
+            // In time or not: the background task goes on with what is left.
+            let _ = tokio::time::timeout(LONGEST_LOOKUP, resolve::refresh(&fleet)).await;
+        }
+        let (generation, mode, keys) = (snapshot.generation, snapshot.mode, snapshot.keys.len());
+        self.live.replace(Arc::new(Live { policy: snapshot, fleet }));
+        self.in_force.config = loaded.config;
+        self.resolve_now.notify_one();
+        log::info!("reloaded: generation {generation}, effective mode {mode}, {keys} keys");
+    }
+
+    /// Nothing changes, and the log says why.
+    fn keep(&mut self, rejected: Rejected, trigger: Trigger) {
+        if trigger == Trigger::FileEvent && self.rejected.as_ref() == Some(&rejected) {
+            return;
+        }
+        for problem in &rejected.0 {
+            log::error!("{problem}");
+        }
+        let generation = self.live.load().policy.generation;
+        log::error!("not reloaded: generation {generation} stays in force");
+        self.rejected = Some(rejected);
+    }
+}
+
+/// A file that is written in place is empty for a moment, and an empty file would be a valid config: the defaults,
+/// which ask for no key.
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
+}

@@ -1,0 +1,179 @@
+//! Notices when the files of the config may have changed: written in place, renamed over, or a symbolic link swapped
+//! on the way to them, as Kubernetes does with a ConfigMap.
+//!
+//! Directories are watched, not files: an editor that renames a new file over the old one leaves a watch on the file
+//! with nobody at the other end.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{Instant, timeout_at};
+
+/// After a change that leaves a file whole (closed, renamed, removed): several of them often come together.
+const SETTLED: Duration = Duration::from_millis(20);
+
+/// After a write into a file that is still open: its end is announced by the close, this is for the case that it is not.
+const HALF_WRITTEN: Duration = Duration::from_millis(500);
+
+/// However often something changes, it is looked at this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Steps on the way to a file; a longer way is a loop of links (Linux gives up after 40).
+const MOST_LINKS: usize = 40;
+
+/// Follows a set of files.
+#[derive(Debug)]
+pub(super) struct FileWatch {
+    /// Every name whose change matters.
+    names: BTreeSet<PathBuf>,
+    /// `None` where the system cannot watch; then only a signal leads to a reload.
+    watcher: Option<RecommendedWatcher>,
+    /// Pending changes, each as how long to wait for more.
+    changes: (Sender<Duration>, Receiver<Duration>),
+}
+
+impl FileWatch {
+    /// Starts to follow `files`. The first change is reported at once: they may have changed since they were read.
+    pub(super) fn new(files: &[PathBuf]) -> Self {
+        // More than a few pending changes say the same as one.
+        let mut this = Self { names: BTreeSet::new(), watcher: None, changes: channel(64) };
+        this.follow(files);
+        this
+    }
+
+    /// Follows `files` from now on, by the ways that lead to them now. Where the system cannot watch, that is logged
+    /// and nothing is noticed.
+    pub(super) fn follow(&mut self, files: &[PathBuf]) {
+        let names: BTreeSet<PathBuf> = files.iter().flat_map(|file| names_on_the_way(file)).collect();
+        if names == self.names {
+            return;
+        }
+        self.watcher = watch(names.clone(), self.changes.0.clone())
+            .inspect_err(|error| {
+                log::warn!("changes of the config file will not be noticed, send SIGHUP to reload: {error}");
+            })
+            .ok();
+        self.names = names;
+        // What happened before the watch began is found by looking once more.
+        let _ = self.changes.0.try_send(SETTLED);
+    }
+
+    /// Waits until something changed and has settled.
+    pub(super) async fn changed(&mut self) {
+        let Some(mut wait) = self.changes.1.recv().await else {
+            return std::future::pending().await;
+        };
+        let latest = Instant::now() + LONGEST_WAIT;
+        loop {
+            let settled = (Instant::now() + wait).min(latest);
+            match timeout_at(settled, self.changes.1.recv()).await {
+                Ok(Some(next)) => wait = next,
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn watch(names: BTreeSet<PathBuf>, changes: Sender<Duration>) -> notify::Result<RecommendedWatcher> {
+    let directories: BTreeSet<PathBuf> =
+        names.iter().filter_map(|path| path.parent().map(Path::to_path_buf)).collect();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let wait = match event {
+            Ok(event) if event.need_rescan() => Some(SETTLED),
+            Ok(event) if event.paths.iter().any(|path| names.contains(path)) => wait_after(event.kind),
+            Ok(_) => None,
+            Err(error) => {
+                log::warn!("watching the config file: {error}");
+                Some(SETTLED)
+            }
+        };
+        if let Some(wait) = wait {
+            // Full means that a look is due anyway.
+            let _ = changes.try_send(wait);
+        }
+    })?;
+    for directory in directories {
+        watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+/// `None` for what changes nothing, such as our own reading.
+fn wait_after(kind: EventKind) -> Option<Duration> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(SETTLED),
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => Some(HALF_WRITTEN),
+        _ => Some(SETTLED),
+    }
+}
+
+/// Every name whose change can make `file` another: the file itself, and each symbolic link on the way to it.
+fn names_on_the_way(file: &Path) -> BTreeSet<PathBuf> {
+    let mut names = BTreeSet::new();
+    let mut walked = PathBuf::new();
+    let Ok(absolute) = std::path::absolute(file) else { return names };
+    let mut ahead: Vec<PathBuf> = steps(&absolute);
+    let mut links = 0;
+    while let Some(step) = ahead.pop() {
+        if step.as_os_str() == ".." {
+            walked.pop();
+            continue;
+        }
+        let here = walked.join(step);
+        match std::fs::read_link(&here) {
+            Ok(target) if links < MOST_LINKS => {
+                links += 1;
+                names.insert(here);
+                if target.is_absolute() {
+                    walked = PathBuf::new();
+                }
+                ahead.extend(steps(&target));
+            }
+            _ => walked = here,
+        }
+    }
+    names.insert(walked);
+    names
+}
+
+/// The components of a path, last one first, as a stack.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let significant = path.components().filter(|component| *component != Component::CurDir);
+    significant.map(|component| PathBuf::from(component.as_os_str())).rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_config_map_is_followed_through_its_links() {
+        let top = std::env::temp_dir().join(format!("keygate-watch-{}", std::process::id()));
+        std::fs::create_dir_all(top.join("..2026_01")).unwrap();
+        let top = top.canonicalize().unwrap();
+        std::fs::write(top.join("..2026_01/keygate.yaml"), "").unwrap();
+        symlink("..2026_01", top.join("..data")).unwrap();
+        symlink("..data/keygate.yaml", top.join("keygate.yaml")).unwrap();
+        let names = names_on_the_way(&top.join("keygate.yaml"));
+        let expected = ["..2026_01/keygate.yaml", "..data", "keygate.yaml"].map(|name| top.join(name));
+        assert_eq!(names, expected.into());
+        std::fs::remove_dir_all(top).unwrap();
+    }
+
+    #[test]
+    fn a_loop_of_links_comes_to_an_end() {
+        let top = std::env::temp_dir().join(format!("keygate-loop-{}", std::process::id()));
+        std::fs::create_dir_all(&top).unwrap();
+        symlink("b", top.join("a")).unwrap();
+        symlink("a", top.join("b")).unwrap();
+        assert!(names_on_the_way(&top.join("a")).contains(&top.join("b")));
+        std::fs::remove_dir_all(top).unwrap();
+    }
+}
