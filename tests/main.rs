@@ -1,1 +1,30 @@
-//! Tests through the front door.
+//! The tests that go in by the front door: the real binary, on ports that the kernel gives, over raw TCP.
+//!
+//! One crate, so that it is linked once; one module a capability.
+
+// A panic is how a test fails, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+/// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
+mod commands;
+/// The decision: every row of every table of the contract, with its negative.
+mod decision;
+/// What a refused caller gets to see, and what becomes of the connection.
+mod denials;
+/// `keygate run` without a config, and the origin beside it.
+mod embedded;
+/// What reaches the upstream and what comes back, byte for byte.
+mod forwarding;
+/// Reload: by file, by rename, by link, by signal; under load; and what must not change.
+mod reload;
+/// Which peer a request goes to, and what the caller gets when none works.
+mod routing;
+/// The official SDKs against the gateway.
+mod sdk;
+/// Keys are never logged.
+mod secrecy;
+/// Start and stop: ports that are taken, drain, grace.
+mod stop;
+/// Streams pass event by event.
+mod streaming;
+mod support;

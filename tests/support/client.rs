@@ -1,0 +1,171 @@
+//! A raw TCP client: literal bytes out, a parsed response in.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+/// One response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// The status line and the field lines as they came.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, unread: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends a whole request and reads its response.
+    pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(&request);
+        let head_only = request.as_ref().starts_with(b"HEAD ");
+        self.read_response(head_only)
+    }
+
+    pub(crate) fn response(&mut self) -> Response {
+        self.read_response(false)
+    }
+
+    fn read_response(&mut self, head_only: bool) -> Response {
+        let head = self.read_head();
+        let mut response = Response { status: status_of(&head), head, body: Vec::new() };
+        let bodiless = head_only || matches!(response.status, 100..=199 | 204 | 304);
+        if bodiless {
+            return response;
+        }
+        if response.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.read_chunk() {
+                response.body.extend(chunk);
+            }
+        } else if let Some(length) = response.header("content-length") {
+            let length = length.parse().unwrap();
+            response.body = self.read_exactly(length);
+        } else {
+            response.body = self.read_to_end();
+        }
+        response
+    }
+
+    /// The status line and the field lines, without the empty line.
+    pub(crate) fn read_head(&mut self) -> String {
+        loop {
+            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
+                let head = self.take(end + 4);
+                return String::from_utf8(head[..end + 2].to_vec()).unwrap();
+            }
+            assert!(
+                self.read_more(),
+                "closed within a header section: {:?}",
+                self.unread.escape_ascii().to_string()
+            );
+        }
+    }
+
+    /// One chunk of a chunked body; `None` at its end.
+    pub(crate) fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        let line_end = loop {
+            if let Some(end) = find(&self.unread, b"\r\n") {
+                break end;
+            }
+            assert!(self.read_more(), "closed within a chunked body");
+        };
+        let line = self.take(line_end + 2);
+        let size = usize::from_str_radix(std::str::from_utf8(&line[..line_end]).unwrap(), 16).unwrap();
+        let mut chunk = self.read_exactly(size + 2);
+        chunk.truncate(size);
+        (size > 0).then_some(chunk)
+    }
+
+    pub(crate) fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.unread.len() < length {
+            assert!(self.read_more(), "closed {} bytes too early", length - self.unread.len());
+        }
+        self.take(length)
+    }
+
+    /// Everything until the other side closes.
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        while self.read_more() {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Waits until the other side has closed, which must happen without another byte.
+    pub(crate) fn expect_close(&mut self) {
+        let rest = self.read_to_end();
+        assert!(rest.is_empty(), "unexpected: {}", rest.escape_ascii());
+    }
+
+    /// Breaks the connection off.
+    pub(crate) fn abort(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        self.unread.drain(..length).collect()
+    }
+
+    /// `false` once the other side has closed.
+    fn read_more(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(read) => {
+                self.unread.extend(&buffer[..read]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("no answer: {error}; so far {}", self.unread.escape_ascii()),
+        }
+    }
+}
+
+impl Response {
+    /// The value of a field that stands at most once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.head.lines().skip(1).filter_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then(|| value.trim())
+        });
+        let value = values.next();
+        assert!(values.next().is_none(), "`{name}` stands twice:\n{}", self.head);
+        value
+    }
+
+    /// Why the gateway refused; `None` if the response is not the gateway's own error.
+    pub(crate) fn error_code(&self) -> Option<&str> {
+        self.header("x-keygate-error")
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.body.escape_ascii()))
+    }
+}
+
+fn status_of(head: &str) -> u16 {
+    head.strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3))
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_else(|| panic!("no status line: {head}"))
+}
+
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

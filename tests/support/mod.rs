@@ -1,0 +1,29 @@
+//! What the tests stand on: the real binary on a free port, a recording origin, a raw TCP client.
+//!
+//! Nothing here sleeps: every wait is for a condition, and has a limit that fails the test.
+
+mod client;
+mod gateway;
+mod origin;
+
+pub(crate) use client::{Client, Response};
+pub(crate) use gateway::{Gateway, KEY, Program, config, keygate, replace, run_to_end};
+pub(crate) use origin::{Origin, ReceivedRequest};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before the test fails. Long, for machines that are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` gives a value.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        // Not a wait by the clock: how often the condition is looked at.
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
