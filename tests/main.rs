@@ -27,4 +27,5 @@ mod secrecy;
 mod stop;
 /// Streams pass event by event.
 mod streaming;
+#[allow(dead_code)]
 mod support;

@@ -46,7 +46,7 @@ fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let name: HeaderName = name.parse().unwrap();
-        headers.append(name, HeaderValue::from_maybe_shared(value.to_vec()).unwrap());
+        headers.append(name, HeaderValue::from_bytes(value).unwrap());
     }
     headers
 }

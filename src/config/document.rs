@@ -151,10 +151,10 @@ impl Outline {
                 }
                 Event::Scalar(text, style, anchor, None) => self.scalar(&text, style, anchor, at)?,
                 Event::SequenceStart(anchor, None) => {
-                    self.begin(anchor, at, Children::Elements(Vec::new()))?
+                    self.begin(anchor, at, Children::Elements(Vec::new()))?;
                 }
                 Event::MappingStart(anchor, None) => {
-                    self.begin(anchor, at, Children::Entries(HashMap::new()))?
+                    self.begin(anchor, at, Children::Entries(HashMap::new()))?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.end()?,
                 Event::Alias(anchor) => self.alias(anchor, at)?,

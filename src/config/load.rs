@@ -42,7 +42,7 @@ pub struct LoadFailure {
     /// The files that a config would be read from, as far as is known.
     pub files: Vec<PathBuf>,
     /// What could be read all the same.
-    pub partial: Option<Partial>,
+    pub partial: Option<Box<Partial>>,
 }
 
 /// A config without the values that do not fit: good for looking for further problems, not for use.
@@ -144,7 +144,7 @@ impl<'a> Reading<'a> {
                 let Self { source, problems: warnings, files, .. } = self;
                 Ok(Loaded { config, source, warnings, files })
             }
-            config => Err(self.failure(config.map(|config| Partial { config, touched }))),
+            config => Err(self.failure(config.map(|config| Box::new(Partial { config, touched })))),
         }
     }
 
@@ -214,7 +214,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn failure(mut self, partial: Option<Partial>) -> LoadFailure {
+    fn failure(mut self, partial: Option<Box<Partial>>) -> LoadFailure {
         in_order(&mut self.problems, &self.source);
         let Self { source, problems, files, .. } = self;
         LoadFailure { source, problems, files, partial }

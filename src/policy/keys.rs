@@ -91,10 +91,10 @@ impl KeyTable {
     /// Adds a key.
     ///
     /// # Errors
-    /// The record that has this digest already.
-    pub fn insert(&mut self, digest: Digest, record: KeyRecord) -> Result<KeyId, &KeyRecord> {
-        if let Some(&KeyId(at)) = self.by_digest.get(&DigestKey(digest)) {
-            return Err(&self.records[at as usize]);
+    /// The name of the key that has this digest already.
+    pub fn insert(&mut self, digest: Digest, record: KeyRecord) -> Result<KeyId, Arc<str>> {
+        if let Some(&other) = self.by_digest.get(&DigestKey(digest)) {
+            return Err(self.record(other).map(|record| Arc::clone(&record.name)).unwrap_or_default());
         }
         let id = KeyId(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
         self.by_digest.insert(DigestKey(digest), id);
@@ -171,8 +171,7 @@ pub fn generate_key() -> Result<Secret, getrandom::Error> {
     let mut key = String::with_capacity(35);
     key.push_str("sk-");
     for byte in random {
-        key.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-        key.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+        key.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
     }
     Ok(Secret::new(key))
 }
@@ -200,7 +199,7 @@ mod tests {
     fn the_same_digest_cannot_be_added_twice() {
         let mut table = KeyTable::default();
         table.insert(Digest::of(b"k"), record("first")).unwrap();
-        assert_eq!(&*table.insert(Digest::of(b"k"), record("second")).unwrap_err().name, "first");
+        assert_eq!(&*table.insert(Digest::of(b"k"), record("second")).unwrap_err(), "first");
         assert_eq!(table.len(), 1);
     }
 

@@ -75,8 +75,8 @@ impl PeerAddress {
             return Err("is no IPv6 address with a port; write `[::1]:8080`");
         }
         match port.parse::<u16>() {
-            Ok(0) | Err(_) => return Err("has no port between 1 and 65535 after the colon"),
-            Ok(_) if !is_host_name(host) => return Err("has no valid host name before the colon"),
+            Ok(0) | Err(_) => Err("has no port between 1 and 65535 after the colon"),
+            Ok(_) if !is_host_name(host) => Err("has no valid host name before the colon"),
             Ok(port) => Ok(Self::Name { host: host.to_owned(), port }),
         }
     }

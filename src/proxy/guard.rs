@@ -24,7 +24,8 @@ pub(super) fn check(session: &mut Session) -> Result<(), Fault> {
         }
         return Err(Fault::MethodNotAllowed(METHODS));
     }
-    let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
+    let raw =
+        session.as_http1().map(pingora::protocols::http::v1::server::HttpSession::get_headers_raw_bytes);
     if let Some(raw) = &raw {
         check_target(session.req_header_mut(), raw)?;
         check_framing(session.req_header(), raw)?;

@@ -41,10 +41,10 @@ pub async fn refresh(fleet: &Fleet) {
                 }
                 Ok(_) => {}
                 Err(error) if before.is_empty() => {
-                    log::warn!("upstream peer `{name}` has no address: {error}")
+                    log::warn!("upstream peer `{name}` has no address: {error}");
                 }
                 Err(error) => {
-                    log::warn!("upstream peer `{name}` keeps its {} addresses: {error}", before.len())
+                    log::warn!("upstream peer `{name}` keeps its {} addresses: {error}", before.len());
                 }
             }
         }

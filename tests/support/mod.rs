@@ -7,7 +7,7 @@ mod gateway;
 mod origin;
 
 pub(crate) use client::{Client, Response};
-pub(crate) use gateway::{Gateway, KEY, Program, config, keygate, replace, run_to_end};
+pub(crate) use gateway::{Gateway, KEY, config, keygate, replace, run_to_end};
 pub(crate) use origin::{Origin, ReceivedRequest};
 
 use std::time::{Duration, Instant};

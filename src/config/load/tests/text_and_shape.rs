@@ -70,7 +70,7 @@ fn aliases_cannot_multiply_without_bound() {
     let mut yaml = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
         let before = format!("*a{}", level - 1);
-        yaml += &format!("a{level}: &a{level} [{}]\n", vec![before.as_str(); 10].join(", "));
+        yaml += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 10].join(", "));
     }
     assert!(problem(&yaml).starts_with("k.yaml:5:"), "{}", problem(&yaml));
     assert!(problem(&yaml).contains("error: more than 250000 values\n"), "{}", problem(&yaml));

@@ -1,0 +1,108 @@
+//! Routes: each leads to an upstream that exists and matches something that no other one does.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::is_host;
+use crate::config::{self, Config};
+use crate::policy::routes::{RouteMatch, RouteTable, UpstreamId};
+use crate::problem::{FieldPath, Problem, did_you_mean};
+
+pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> RouteTable {
+    let mut table = RouteTable::default();
+    if config.routes.is_empty() {
+        problems.push(
+            Problem::warning(
+                FieldPath::root().field("routes"),
+                "there are no routes, so every request that passes is answered 404",
+            )
+            .with_help("a route: `- {path_prefix: /, upstream: NAME}`"),
+        );
+    }
+    let ids: HashMap<&str, UpstreamId> =
+        config.upstreams.keys().enumerate().map(|(at, name)| (name.as_str(), UpstreamId(at))).collect();
+    for (at, route) in config.routes.iter().enumerate() {
+        let path = FieldPath::root().field("routes").index(at);
+        let to = ids.get(route.upstream.as_str()).copied();
+        if to.is_none() {
+            problems.push(unknown_upstream(&path, &route.upstream, &config.upstreams));
+        }
+        let host = compile_route_host(route, &path, problems);
+        let matching = compile_match(route, &path, problems);
+        if let (Some(to), Ok(host), Some(matching)) = (to, host, matching)
+            && table.insert(host.as_deref(), matching, to).is_err()
+        {
+            problems.push(Problem::error(path, "another route has the same host and path"));
+        }
+    }
+    table
+}
+
+fn unknown_upstream(path: &FieldPath, name: &str, upstreams: &BTreeMap<String, config::Upstream>) -> Problem {
+    let problem = Problem::error(path.field("upstream"), format!("no upstream named `{name}`"));
+    match did_you_mean(name, upstreams.keys().map(String::as_str)) {
+        Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
+        None if upstreams.is_empty() => problem.with_help("define it under `upstreams`"),
+        None => {
+            let names: Vec<String> = upstreams.keys().take(10).map(|name| format!("`{name}`")).collect();
+            problem.with_help(format!("defined are: {}", names.join(", ")))
+        }
+    }
+}
+
+/// `Err` where the host was given and is wrong (which has been reported).
+fn compile_route_host(
+    route: &config::Route,
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<String>, ()> {
+    let Some(host) = &route.host else { return Ok(None) };
+    if is_host(host) {
+        return Ok(Some(host.to_ascii_lowercase()));
+    }
+    problems.push(
+        Problem::error(path.field("host"), format!("`{host}` is no host name"))
+            .with_help("write it as in a URL, without scheme and port: `api.example.com`"),
+    );
+    Err(())
+}
+
+fn compile_match(route: &config::Route, path: &FieldPath, problems: &mut Vec<Problem>) -> Option<RouteMatch> {
+    let (text, field, matching): (_, _, fn(Vec<u8>) -> RouteMatch) = match (&route.path, &route.path_prefix) {
+        (Some(exact), None) => (exact, "path", RouteMatch::Exact),
+        (None, Some(prefix)) => (prefix, "path_prefix", RouteMatch::Prefix),
+        (given, _) => {
+            let message = if given.is_some() {
+                "a route has `path` or `path_prefix`, not both"
+            } else {
+                "a route needs `path` or `path_prefix`"
+            };
+            problems
+                .push(Problem::error(path.clone(), message).with_help("`path_prefix: /` takes every path"));
+            return None;
+        }
+    };
+    if let Some(what) = wrong_path(text) {
+        problems.push(Problem::error(path.field(field), format!("`{text}` {what}")));
+        return None;
+    }
+    if text == "/healthz" && route.path.is_some() {
+        problems.push(Problem::error(
+            path.field(field),
+            "`/healthz` is answered by the gateway and never forwarded",
+        ));
+        return None;
+    }
+    Some(matching(text.as_bytes().to_vec()))
+}
+
+/// Why no request could ever have this path.
+fn wrong_path(text: &str) -> Option<&'static str> {
+    if !text.starts_with('/') {
+        return Some("does not start with `/`");
+    }
+    if text.contains(['?', '#']) {
+        return Some("has a query or fragment; routes match the path alone");
+    }
+    (!text.bytes().all(|byte| byte.is_ascii_graphic()))
+        .then_some("has a character that must be percent-encoded in a path")
+}
