@@ -30,6 +30,8 @@ struct Page<'a> {
 enum Shown<'a> {
     /// A mapping of its own: a section.
     Section(&'a Value),
+    /// A section that may be left out: all of it commented out.
+    OptionalSection(&'a Value),
     /// A list with one element.
     List(&'a Value),
     /// Entries under names, one of them shown.
@@ -48,7 +50,7 @@ impl<'a> Page<'a> {
             .into_iter()
             .flatten()
             .map(|(name, field)| (name, field, self.shown(mapping, name, field)))
-            .partition(|(.., shown)| matches!(shown, Shown::Commented(_)));
+            .partition(|(.., shown)| matches!(shown, Shown::Commented(_) | Shown::OptionalSection(_)));
         for (name, field, shown) in live.into_iter().chain(commented) {
             self.text += "\n";
             self.comment(field, indent);
@@ -64,6 +66,13 @@ impl<'a> Page<'a> {
             Shown::Section(mapping) => {
                 self.text += &format!("{pad}{name}:");
                 self.fields(mapping, indent + 2);
+            }
+            Shown::OptionalSection(mapping) => {
+                let before = self.text.len();
+                self.text += &format!("{pad}{name}:");
+                self.fields(mapping, indent + 2);
+                let section = self.text.split_off(before);
+                self.text += &commented_out(&section, indent);
             }
             Shown::Named(mapping) => {
                 self.text += &format!("{pad}{name}:\n{pad}  {EXAMPLE_NAME}:");
@@ -85,6 +94,9 @@ impl<'a> Page<'a> {
         if target.get("properties").is_some() {
             return Shown::Section(target);
         }
+        if let Some(section) = self.optional_section(field) {
+            return Shown::OptionalSection(section);
+        }
         if let Some(example) = first_example(mapping).and_then(|example| example.get(name)) {
             return Shown::Live(example);
         }
@@ -98,6 +110,13 @@ impl<'a> Page<'a> {
             None | Some(Value::Null) => Shown::Commented(first_example(field).unwrap_or(&Value::Null)),
             Some(default) => Shown::Live(default),
         }
+    }
+
+    /// The mapping that a field may hold, where it may also hold nothing.
+    fn optional_section(&self, field: &'a Value) -> Option<&'a Value> {
+        let alternatives = field.get("anyOf")?.as_array()?;
+        let section = alternatives.iter().map(|alternative| self.resolve(alternative));
+        section.into_iter().find(|target| target.get("properties").is_some())
     }
 
     fn resolve(&self, schema: &'a Value) -> &'a Value {
@@ -143,6 +162,14 @@ fn words(text: &str) -> Vec<String> {
         }
     }
     words
+}
+
+/// The lines of a section, each behind a `# ` at `indent`: without these it is the section.
+fn commented_out(section: &str, indent: usize) -> String {
+    let pad = " ".repeat(indent);
+    let behind = |line: &str| format!("{pad}# {}", line.get(indent..).unwrap_or_default());
+    let lines = section.split_inclusive('\n');
+    lines.map(|line| if line.trim().is_empty() { line.to_owned() } else { behind(line) }).collect()
 }
 
 /// The lines of a mapping as an element of a list: with a dash at `indent` before its first field.
