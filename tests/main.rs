@@ -29,3 +29,5 @@ mod stop;
 mod streaming;
 #[allow(dead_code)]
 mod support;
+/// TLS toward the clients: certificates by name, their change, clients with certificates of their own.
+mod tls;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chrono::DateTime;
 use clap::Args;
 
 use super::{EXIT_CONFIG, config_file, print};
@@ -52,11 +53,16 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn summary(file: &Path, loaded: &LoadedPolicy) -> Result<String, std::fmt::Error> {
     let (policy, startup) = (&loaded.compiled.snapshot, &loaded.compiled.startup);
     let listeners: Vec<String> =
-        startup.listen.iter().map(|listen| format!("http://{}", listen.address)).collect();
+        startup.listen.iter().map(|listen| format!("{}://{}", startup.scheme(), listen.address)).collect();
     let mut text = String::new();
     writeln!(text, "{}: can be used", file.display())?;
     writeln!(text, "  effective mode  {} (auth_mode: {})", policy.mode, policy.configured_mode)?;
     writeln!(text, "  listeners       {}", listeners.join(", "))?;
+    for certificate in policy.certificates.iter() {
+        let until = DateTime::from_timestamp(certificate.not_after.0, 0).unwrap_or_default();
+        let names = certificate.names.join(", ");
+        writeln!(text, "  certificate     {names}, until {}", until.format("%Y-%m-%d %H:%M UTC"))?;
+    }
     writeln!(text, "  keys            {}", policy.keys.len())?;
     writeln!(text, "  routes          {}", loaded.config.routes.len())?;
     for route in &loaded.config.routes {

@@ -212,6 +212,15 @@ impl<'a> Reading<'a> {
                 }
             }
         }
+        for (path, file) in config.pem_files() {
+            if let Err(failed) = secrets::fill_pem(file, directory, &mut self.files) {
+                touched.extend(path.0.first().and_then(|step| match step {
+                    Step::Field(section) => Some(section.clone()),
+                    Step::Index(_) => None,
+                }));
+                self.problems.push(failed.problem(path));
+            }
+        }
     }
 
     fn failure(mut self, partial: Option<Box<Partial>>) -> LoadFailure {

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{SecretRef, Span, units};
+use super::{SecretRef, Span, Tls, units};
 
 /// The listener and who may pass it.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub struct Proxy {
     pub allow_lan_access: bool,
     /// Addresses to listen on, in place of `port` and the addresses that `allow_lan_access` picks: `127.0.0.1:8045`, `[::1]:8045`. Changing it needs a restart.
     pub listen: Vec<String>,
+    /// TLS on every listener. Switching it on or off needs a restart.
+    pub tls: Option<Tls>,
     /// Who needs a key. `off`: nobody. `strict`: everybody. `all_except_health`: everybody, but `GET /healthz` is free. `auto`: `off` on loopback, `all_except_health` once other machines can connect.
     pub auth_mode: AuthMode,
     /// The primary key: a literal, `${ENV_VAR}` or `file:PATH` (relative to this file). Empty means that nobody passes where a key is needed.
@@ -42,6 +44,7 @@ impl Default for Proxy {
             port: 8045,
             allow_lan_access: false,
             listen: Vec::new(),
+            tls: None,
             auth_mode: AuthMode::Auto,
             api_key: None,
             threads: None,

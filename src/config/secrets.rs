@@ -6,12 +6,33 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Config, Env, SecretOrigin, SecretRef};
+use super::{Config, Env, PemFile, SecretOrigin, SecretRef};
 use crate::problem::{FieldPath, Problem};
 use crate::secret::Secret;
 
-/// No key or token is longer; a file that is, was not meant.
-const MAX_BYTES: u64 = 64 * 1024;
+/// What a file is read as.
+struct Expected {
+    /// A longer one was not meant.
+    most_bytes: u64,
+    /// What to do about one that is too long, or no file.
+    alone: &'static str,
+    /// What to do about one that is no text.
+    text: &'static str,
+}
+
+/// No key or token is longer.
+const SECRET: Expected = Expected {
+    most_bytes: 64 * 1024,
+    alone: "name a file that holds the secret alone",
+    text: "a secret is text",
+};
+
+/// The bundle of all public authorities has about 220 KiB.
+const PEM: Expected = Expected {
+    most_bytes: 1024 * 1024,
+    alone: "name a PEM file",
+    text: "write it as PEM: `openssl x509 -inform der -in FILE` does it for a certificate",
+};
 
 /// Who can read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +73,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// All certificates and keys that are files, each with its place. The one list of them.
+    pub(super) fn pem_files(&mut self) -> Vec<(FieldPath, &mut PemFile)> {
+        let path = FieldPath::root().field("proxy").field("tls");
+        self.proxy.tls.iter_mut().flat_map(|tls| tls.files(&path)).collect()
+    }
+}
+
+/// Reads a file of certificates or a private key.
+pub(super) fn fill_pem(file: &mut PemFile, directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failed> {
+    let path = directory.join(&file.path);
+    files.push(path.clone());
+    let (content, _) = read(&path, &PEM)?;
+    file.content = content;
+    Ok(())
+}
+
 /// Fills in one secret and says who can read the file that it has for itself.
 pub(super) fn fill(
     secret: &mut SecretRef,
@@ -70,7 +108,7 @@ pub(super) fn fill(
         SecretOrigin::File(path) => {
             let path = directory.join(path);
             files.push(path.clone());
-            let (value, readers) = read(&path)?;
+            let (value, readers) = read(&path, &SECRET)?;
             secret.value = value;
             return Ok(readers);
         }
@@ -78,7 +116,7 @@ pub(super) fn fill(
     Ok(Readers::Some)
 }
 
-fn read(path: &Path) -> Result<(Secret, Readers), Failed> {
+fn read(path: &Path, expected: &Expected) -> Result<(Secret, Readers), Failed> {
     let shown = path.display();
     let failed = |message, help| Failed { message, help };
     let unreadable = |error: std::io::Error| Failed {
@@ -88,20 +126,17 @@ fn read(path: &Path) -> Result<(Secret, Readers), Failed> {
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         // A pipe could block for ever.
-        return Err(failed(
-            format!("`{shown}` is no regular file"),
-            "name a file that holds the secret alone",
-        ));
+        return Err(failed(format!("`{shown}` is no regular file"), expected.alone));
     }
     let mut bytes = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let message = format!("`{shown}` is larger than 64 KiB");
-        return Err(failed(message, "name a file that holds the secret alone"));
+    file.take(expected.most_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > expected.most_bytes {
+        let message = format!("`{shown}` is larger than {} KiB", expected.most_bytes / 1024);
+        return Err(failed(message, expected.alone));
     }
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| failed(format!("`{shown}` is not UTF-8"), "a secret is text"))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| failed(format!("`{shown}` is not UTF-8"), expected.text))?;
     Ok((Secret::new(without_line_break(text).to_owned()), Readers::of(&metadata)))
 }
 

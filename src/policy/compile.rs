@@ -5,6 +5,7 @@
 mod keys;
 mod listen;
 mod routes;
+mod tls;
 mod upstreams;
 
 use super::keys::KeyTable;
@@ -44,6 +45,7 @@ pub fn compile(
     let mode = configured_mode.resolve(exposure);
     let keys = keys::compile_keys(config, &mut problems);
     warn_about_access(config, mode, exposure, &keys, &mut problems);
+    let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
     let routes = routes::compile_routes(config, &mut problems);
     if problems.iter().any(Problem::is_error) {
@@ -54,6 +56,7 @@ pub fn compile(
         configured_mode,
         mode,
         keys,
+        certificates,
         routes,
         upstreams,
         keepalive_timeout: config.proxy.keepalive_timeout.0,

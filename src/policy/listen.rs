@@ -29,6 +29,15 @@ pub struct Startup {
     pub threads: Option<usize>,
     /// Who can connect, which `auto` follows.
     pub exposure: Exposure,
+    /// TLS on the listeners, if there is any.
+    pub tls: Option<TlsStartup>,
+}
+
+/// The part of TLS that needs a restart to change; certificates do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsStartup {
+    /// PEM text of the authorities whose certificate every client must have.
+    pub client_ca: Option<String>,
 }
 
 impl Startup {
@@ -45,11 +54,21 @@ impl Startup {
         ]
     }
 
+    /// How the listeners are spoken to, as in a URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// The names of the config fields in which `next` differs, for "needs a restart".
     pub fn differences(&self, next: &Self) -> Vec<&'static str> {
         let mut fields = Vec::new();
         if self.listen != next.listen || self.exposure != next.exposure {
             fields.push("listeners (`port`, `allow_lan_access`, `listen`)");
+        }
+        if self.tls.is_some() != next.tls.is_some() {
+            fields.push("`tls` (on or off)");
+        } else if self.tls != next.tls {
+            fields.push("`tls.client_ca`");
         }
         if self.threads != next.threads {
             fields.push("`threads`");

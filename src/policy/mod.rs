@@ -4,6 +4,7 @@
 //! snapshot never changes; a reload makes a new one with the next generation number. Nothing here does I/O, and
 //! nothing here knows how HTTP is spoken.
 
+mod certificates;
 mod compile;
 mod handle;
 mod keys;
@@ -12,10 +13,11 @@ mod mode;
 mod routes;
 mod upstreams;
 
+pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};
 pub use handle::PolicyHandle;
 pub use keys::{Digest, KeyId, KeyRecord, KeyTable, MAX_KEY_BYTES, ParseDigestError, generate_key};
-pub use listen::{Exposure, ListenAddress, Startup};
+pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{RouteMatch, RouteTable, UpstreamId};
 pub use upstreams::{PeerAddress, PeerSpec, UpstreamSpec};
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub mode: EffectiveMode,
     /// Every key that may pass, by digest.
     pub keys: KeyTable,
+    /// Certificates toward the clients; none where there is no TLS.
+    pub certificates: CertificateTable,
     /// Host and path to upstream.
     pub routes: RouteTable,
     /// The upstreams; [`UpstreamId`] is the index.

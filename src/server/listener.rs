@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
+use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::Stream;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
@@ -42,17 +43,25 @@ pub(super) struct ListeningService<A> {
     sockets: Vec<BoundListener>,
 }
 
+/// A bound socket and how it is spoken to.
+pub(super) struct Endpoint {
+    pub(super) socket: BoundListener,
+    /// TLS on it, or none.
+    pub(super) tls: Option<TlsSettings>,
+}
+
 impl<A> ListeningService<A> {
-    pub(super) fn new(
-        name: &str,
-        app: A,
-        sockets: Vec<BoundListener>,
-        connections: Arc<Connections>,
-    ) -> Self {
+    pub(super) fn new(name: &str, app: A, endpoints: Vec<Endpoint>, connections: Arc<Connections>) -> Self {
         let app = CountedApp { app: Arc::new(app), connections };
         let mut service = listening::Service::new(name.to_owned(), app);
-        for socket in &sockets {
-            service.add_listener(ListenerConfig::tcp(socket.address.to_string()));
+        let mut sockets = Vec::with_capacity(endpoints.len());
+        for Endpoint { socket, tls } in endpoints {
+            let listener = ListenerConfig::tcp(socket.address.to_string());
+            service.add_listener(match tls {
+                Some(tls) => listener.tls(tls),
+                None => listener,
+            });
+            sockets.push(socket);
         }
         Self { service, sockets }
     }

@@ -12,6 +12,7 @@ mod signals;
 mod source;
 mod stop;
 mod supervise;
+mod tls;
 mod watch;
 
 pub use bind::BindError;
@@ -29,12 +30,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, oneshot};
 
 use crate::origin::Origin;
-use crate::policy::{Compiled, PolicyHandle};
+use crate::policy::{Compiled, PolicyHandle, Startup};
 use crate::proxy::{Gateway, Live};
 use crate::telemetry::in_flight::InFlight;
 use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
 use bind::BoundListener;
-use listener::{Connections, ListeningService};
+use listener::{Connections, Endpoint, ListeningService};
 use reload::{InForce, Reloader};
 use signals::Signals;
 use stop::Stopper;
@@ -119,12 +120,18 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
     http_options.allow_connect_method_proxying = true;
     proxy.server_options = Some(http_options);
-    server.add_service(ListeningService::new("keygate", proxy, listeners, Arc::clone(&connections)));
+    let endpoints = endpoints(listeners, &startup, &live)?;
+    server.add_service(ListeningService::new("keygate", proxy, endpoints, Arc::clone(&connections)));
     if let Some(OriginListener(origin)) = origin {
-        let service = ListeningService::new("origin", Origin::new(), vec![origin], Connections::new());
+        let service = ListeningService::new(
+            "origin",
+            Origin::new(),
+            vec![Endpoint { socket: origin, tls: None }],
+            Connections::new(),
+        );
         server.add_service(service.with_threads(1));
     }
-    log_start(&live.load(), server.configuration.threads, &addresses);
+    log_start(&live.load(), server.configuration.threads, &startup, &addresses);
     let stopper = Stopper::default();
     let ended = serve(server, stopper.clone())?;
     ready(&addresses);
@@ -157,7 +164,7 @@ pub fn run_origin(
     server.add_service(ListeningService::new(
         "origin",
         Origin::new(),
-        vec![listener],
+        vec![Endpoint { socket: listener, tls: None }],
         Arc::clone(&connections),
     ));
     let ended = serve(server, Stopper::default())?;
@@ -168,6 +175,19 @@ pub fn run_origin(
             _ = ended => Err(RunError::Ended),
         }
     })
+}
+
+/// The bound sockets of the gateway, each with TLS where the config has it.
+fn endpoints(
+    sockets: Vec<BoundListener>,
+    startup: &Startup,
+    live: &Arc<PolicyHandle<Live>>,
+) -> Result<Vec<Endpoint>, RunError> {
+    let endpoint = |socket| {
+        let tls = startup.tls.as_ref().map(|tls| tls::settings(tls, live)).transpose();
+        Ok(Endpoint { socket, tls: tls.map_err(|what| RunError::Config(vec![what]))? })
+    };
+    sockets.into_iter().map(endpoint).collect()
 }
 
 fn supervising_runtime() -> Result<Runtime, RunError> {
@@ -219,7 +239,7 @@ fn log_warnings(warnings: &[String]) {
     }
 }
 
-fn log_start(live: &Live, threads: usize, addresses: &[SocketAddr]) {
+fn log_start(live: &Live, threads: usize, startup: &Startup, addresses: &[SocketAddr]) {
     let policy = &live.policy;
     log::info!(
         "keygate {}: generation {}, auth_mode {}, effective mode {}, {} keys, {} upstreams, {threads} threads",
@@ -230,6 +250,7 @@ fn log_start(live: &Live, threads: usize, addresses: &[SocketAddr]) {
         policy.keys.len(),
         policy.upstreams.len(),
     );
-    let addresses: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+    let addresses: Vec<String> =
+        addresses.iter().map(|address| format!("{}://{address}", startup.scheme())).collect();
     log::info!("listening on {}", addresses.join(", "));
 }

@@ -2,14 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use super::PATIENCE;
 
-/// One connection.
+/// One connection, with TLS or without.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    /// The socket under it.
+    socket: TcpStream,
     unread: Vec<u8>,
 }
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 /// One response.
 #[derive(Debug)]
@@ -22,10 +29,34 @@ pub(crate) struct Response {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
+        let socket = Self::socket(address);
+        Self { stream: Box::new(socket.try_clone().unwrap()), socket, unread: Vec::new() }
+    }
+
+    /// Connects with TLS and finishes the handshake.
+    ///
+    /// # Errors
+    /// The other side, or this one, refuses it.
+    pub(crate) fn connect_tls(
+        address: SocketAddr,
+        name: &str,
+        config: &Arc<rustls::ClientConfig>,
+    ) -> std::io::Result<Self> {
+        let mut socket = Self::socket(address);
+        let name = name.to_owned().try_into().unwrap();
+        let mut connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let stream = rustls::StreamOwned::new(connection, socket.try_clone()?);
+        Ok(Self { stream: Box::new(stream), socket, unread: Vec::new() })
+    }
+
+    fn socket(address: SocketAddr) -> TcpStream {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -37,6 +68,14 @@ impl Client {
         self.send(&request);
         let head_only = request.as_ref().starts_with(b"HEAD ");
         self.read_response(head_only)
+    }
+
+    /// The same, or nothing where the other side breaks off.
+    pub(crate) fn try_exchange(&mut self, request: impl AsRef<[u8]>) -> Option<Response> {
+        self.stream.write_all(request.as_ref()).ok()?;
+        let mut first = [0];
+        self.unread.extend(self.stream.read(&mut first).ok().filter(|&read| read > 0).map(|_| first[0]));
+        if self.unread.is_empty() { None } else { Some(self.response()) }
     }
 
     pub(crate) fn response(&mut self) -> Response {
@@ -114,7 +153,7 @@ impl Client {
 
     /// Breaks the connection off.
     pub(crate) fn abort(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
     fn take(&mut self, length: usize) -> Vec<u8> {

@@ -59,10 +59,10 @@ impl Gateway {
     /// Runs `command` and waits until it listens.
     pub(crate) fn run(command: Command, directory: TempDir) -> Self {
         let program = Program::start(command);
-        let line = program.wait_for_log("its listeners", |line| line.contains("listening on http://"));
+        let line = program.wait_for_log("its listeners", |line| line.contains("listening on http"));
         let (_, urls) = line.split_once("listening on ").unwrap();
         let addresses =
-            urls.split(", ").map(|url| url.trim_start_matches("http://").parse().unwrap()).collect();
+            urls.split(", ").map(|url| url.split_once("://").unwrap().1.parse().unwrap()).collect();
         Self { program, addresses, directory }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Nothing here sleeps: every wait is for a condition, and has a limit that fails the test.
 
+mod certificates;
 mod client;
 mod gateway;
 mod origin;
 
+pub(crate) use certificates::Authority;
 pub(crate) use client::{Client, Response};
 pub(crate) use gateway::{Gateway, KEY, config, keygate, replace, run_to_end};
 pub(crate) use origin::{Origin, ReceivedRequest};

@@ -1,0 +1,42 @@
+//! TLS toward the clients: certificates and keys that belong together.
+
+use crate::config;
+use crate::policy::certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
+use crate::problem::{FieldPath, Problem};
+
+/// The certificates, and nothing where there is no TLS.
+pub(super) fn compile_tls(tls: Option<&config::Tls>, problems: &mut Vec<Problem>) -> CertificateTable {
+    let mut table = CertificateTable::default();
+    let Some(tls) = tls else { return table };
+    let path = FieldPath::root().field("proxy").field("tls");
+    let certificates = path.field("certificates");
+    if tls.certificates.is_empty() {
+        problems.push(
+            Problem::error(certificates.clone(), "TLS needs a certificate")
+                .with_help("one: `- {cert: fullchain.pem, key: privkey.pem}`"),
+        );
+    }
+    for (at, pair) in tls.certificates.iter().enumerate() {
+        match ServerCertificate::from_pem(pair.cert.content.expose(), pair.key.content.expose()) {
+            Ok(certificate) => table.add(certificate),
+            Err(error) => problems.push(unusable(&certificates.index(at), pair, error)),
+        }
+    }
+    if let Some(ca) = &tls.client_ca
+        && let Err(what) = parse_authorities(ca.content.expose())
+    {
+        problems.push(Problem::error(path.field("client_ca"), format!("`{}` {what}", ca.path.display())));
+    }
+    table
+}
+
+fn unusable(path: &FieldPath, pair: &config::Certificate, error: CertificateError) -> Problem {
+    match error {
+        CertificateError::Certificate(what) => {
+            Problem::error(path.field("cert"), format!("`{}` {what}", pair.cert.path.display()))
+        }
+        CertificateError::Key(what) => {
+            Problem::error(path.field("key"), format!("`{}` {what}", pair.key.path.display()))
+        }
+    }
+}

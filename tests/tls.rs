@@ -1,0 +1,159 @@
+//! TLS toward the clients.
+
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{Authority, Client, Gateway, KEY, Origin, config, keygate, replace, run_to_end};
+
+/// `config` with TLS, certificates `a` and `b`.
+fn with_tls(origin: &Origin, more: &str) -> String {
+    let tls = format!(
+        "proxy:\n  tls:\n    certificates:\n      - {{cert: a.pem, key: a.key}}\n      - {{cert: b.pem, key: b.key}}\n{more}"
+    );
+    config("strict", origin).replacen("proxy:\n", &tls, 1)
+}
+
+/// A directory with the config and certificates for `a.test` and `b.test`, `*.b.test`.
+fn directory(authority: &Authority, text: &str) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    authority.write(directory.path(), "a", &["a.test"]);
+    authority.write(directory.path(), "b", &["b.test", "*.b.test"]);
+    std::fs::write(directory.path().join("keygate.yaml"), text).unwrap();
+    directory
+}
+
+fn start(directory: TempDir) -> Gateway {
+    let file = directory.path().join("keygate.yaml");
+    Gateway::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), directory)
+}
+
+fn get() -> String {
+    format!("GET /v1/models HTTP/1.1\r\nHost: a.test\r\nx-api-key: {KEY}\r\n\r\n")
+}
+
+#[test]
+fn a_request_over_tls_is_decided_like_any_other() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    let mut client =
+        Client::connect_tls(gateway.address(), "a.test", &authority.client(&["http/1.1"])).unwrap();
+    assert_eq!(client.exchange(get()).status, 200);
+    assert_eq!(origin.only_request().header("x-forwarded-proto"), Some("https"));
+    let refused = client.exchange("GET /v1/models HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!((refused.status, refused.error_code()), (401, Some("credential_missing")));
+}
+
+#[test]
+fn the_name_that_a_client_asks_for_picks_the_certificate() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    for (name, fits) in [("a.test", true), ("b.test", true), ("x.b.test", true), ("c.test", false)] {
+        let connected = Client::connect_tls(gateway.address(), name, &authority.client(&[]));
+        assert_eq!(connected.is_ok(), fits, "{name}");
+    }
+}
+
+#[test]
+fn old_and_new_tls_and_both_versions_of_http_are_spoken() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let directory = directory(&authority, &with_tls(&origin, ""));
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let gateway = start(directory);
+    let port = gateway.address().port();
+    let ask = |arguments: &[&str]| {
+        let output = Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--cacert"])
+            .arg(&ca)
+            .args(["--resolve", &format!("a.test:{port}:127.0.0.1"), "-H", &format!("x-api-key: {KEY}")])
+            .args(arguments)
+            .arg(format!("https://a.test:{port}/v1/models"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    for (arguments, version) in [
+        (&["--tlsv1.2", "--tls-max", "1.2", "--http1.1"][..], "1.1 200"),
+        (&["--tlsv1.3", "--http1.1"], "1.1 200"),
+        (&["--tlsv1.2", "--tls-max", "1.2", "--http2"], "2 200"),
+        (&["--tlsv1.3", "--http2"], "2 200"),
+    ] {
+        assert_eq!(ask(arguments), (true, version.to_owned()), "{arguments:?}");
+    }
+    assert!(!ask(&["--tls-max", "1.1"]).0, "TLS 1.1 is refused");
+}
+
+#[test]
+fn a_new_certificate_counts_from_the_next_handshake_on() {
+    let (origin, authority, next) = (Origin::start(), Authority::new(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    let connect = |authority: &Authority| {
+        Client::connect_tls(gateway.address(), "a.test", &authority.client(&["http/1.1"]))
+    };
+    let mut before = connect(&authority).unwrap();
+    assert_eq!(before.exchange(get()).status, 200);
+    assert!(connect(&next).is_err());
+    let (cert, key) = next.issue(&["a.test"]);
+    replace(&gateway.directory.path().join("a.key"), &key);
+    replace(&gateway.directory.path().join("a.pem"), &cert);
+    gateway.program().wait_for_log("a reload", |line| line.contains("reloaded: generation"));
+    assert!(connect(&next).is_ok());
+    assert!(connect(&authority).is_err());
+    assert_eq!(before.exchange(get()).status, 200, "an open connection goes on");
+}
+
+#[test]
+fn a_broken_certificate_changes_nothing() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    replace(&gateway.directory.path().join("a.pem"), "-----BEGIN CERTIFICATE-----\nnone\n");
+    gateway.program().wait_for_log("the reason", |line| line.contains("keygate.yaml:4:16: error: `a.pem` "));
+    gateway.program().wait_for_log("what is in force", |line| line.contains("generation 1 stays in force"));
+    let mut client =
+        Client::connect_tls(gateway.address(), "a.test", &authority.client(&["http/1.1"])).unwrap();
+    assert_eq!(client.exchange(get()).status, 200);
+}
+
+#[test]
+fn with_a_client_ca_only_clients_that_it_signed_come_in() {
+    let (origin, authority, clients) = (Origin::start(), Authority::new(), Authority::new());
+    let directory = directory(&authority, &with_tls(&origin, "    client_ca: clients.pem\n"));
+    std::fs::write(directory.path().join("clients.pem"), clients.pem()).unwrap();
+    let gateway = start(directory);
+    let request = |config| {
+        let mut client = Client::connect_tls(gateway.address(), "a.test", &config).ok()?;
+        // With TLS 1.3 the client hears of the refusal only when it reads.
+        client.try_exchange(get()).map(|response| response.status)
+    };
+    assert_eq!(request(authority.client_with_certificate(&clients)), Some(200));
+    assert_eq!(request(authority.client_with_certificate(&authority)), None, "signed by another");
+    assert_eq!(request(authority.client(&[])), None, "no certificate");
+    assert_eq!(origin.received().len(), 1);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_a_certificate_and_when_a_good_one_ends() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let directory = directory(&authority, &with_tls(&origin, ""));
+    let file = directory.path().join("keygate.yaml");
+    let check = || {
+        let output = run_to_end(keygate(["check".as_ref(), "-c".as_ref(), file.as_os_str()]));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = check();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("certificate     b.test, *.b.test, until 4096-01-01"), "{text}");
+    assert!(text.contains("listeners       https://127.0.0.1:0"), "{text}");
+    std::fs::copy(directory.path().join("a.key"), directory.path().join("b.key")).unwrap();
+    std::fs::remove_file(directory.path().join("a.pem")).unwrap();
+    let (code, text) = check();
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("keygate.yaml:4:16: error: cannot read `"), "{text}");
+    // What depends on a file that is missing is said once that is there.
+    authority.write(directory.path(), "a", &["a.test"]);
+    let (_, text) = check();
+    assert!(text.contains("keygate.yaml:5:28: error: `b.key` is not the key of this certificate"), "{text}");
+}
