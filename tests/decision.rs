@@ -1,6 +1,6 @@
-//! The authentication contract over raw TCP, row by row.
+//! The authentication contract over raw TCP, row by row, and each row over HTTP/2 as well.
 
-use crate::support::{Gateway, KEY, Origin, config};
+use crate::support::{Gateway, KEY, Origin, exchange_over_http2};
 
 /// What a request without refusal ends as: the origin's answer.
 const PASSED: (u16, Option<&str>) = (200, None);
@@ -9,9 +9,20 @@ const MISSING: (u16, Option<&str>) = (401, Some("credential_missing"));
 const INVALID: (u16, Option<&str>) = (401, Some("credential_invalid"));
 const MALFORMED: (u16, Option<&str>) = (401, Some("credential_malformed"));
 
+/// The usual config, with HTTP/2 beside HTTP/1.1.
+fn config(mode: &str, origin: &Origin) -> String {
+    crate::support::config(mode, origin).replacen("proxy:\n", "proxy:\n  h2c: true\n", 1)
+}
+
+/// What comes of a request over HTTP/1.1; over HTTP/2 it must be the same.
 fn outcome(gateway: &Gateway, request: &[u8]) -> (u16, Option<String>) {
     let response = gateway.exchange(request);
-    (response.status, response.error_code().map(str::to_owned))
+    let outcome = (response.status, response.error_code().map(str::to_owned));
+    if let Some(other) = exchange_over_http2(gateway.address(), request) {
+        let other = (other.status, other.error_code().map(str::to_owned));
+        assert_eq!(other, outcome, "over HTTP/2: {}", request.escape_ascii());
+    }
+    outcome
 }
 
 /// Sends `line` with the fields `fields` and compares.
@@ -46,7 +57,7 @@ fn each_credential_header_carries_the_key() {
     ] {
         expect(&gateway, "GET /v1/models", &fields(right), PASSED);
     }
-    assert_eq!(origin.received().len(), 10);
+    assert_eq!(origin.received().len(), 2 * 10, "over both versions of HTTP");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod denials;
 mod embedded;
 /// What reaches the upstream and what comes back, byte for byte.
 mod forwarding;
+/// HTTP/2 toward the clients.
+mod http2;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
 /// Which peer a request goes to, and what the caller gets when none works.

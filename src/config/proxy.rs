@@ -22,6 +22,8 @@ pub struct Proxy {
     pub listen: Vec<String>,
     /// TLS on every listener. Switching it on or off needs a restart.
     pub tls: Option<Tls>,
+    /// Whether listeners without TLS take HTTP/2 (by prior knowledge, RFC 9113 §3.3) beside HTTP/1.1, as gRPC needs it. Changing it needs a restart.
+    pub h2c: bool,
     /// Who needs a key. `off`: nobody. `strict`: everybody. `all_except_health`: everybody, but `GET /healthz` is free. `auto`: `off` on loopback, `all_except_health` once other machines can connect.
     pub auth_mode: AuthMode,
     /// The primary key: a literal, `${ENV_VAR}` or `file:PATH` (relative to this file). Empty means that nobody passes where a key is needed.
@@ -45,6 +47,7 @@ impl Default for Proxy {
             allow_lan_access: false,
             listen: Vec::new(),
             tls: None,
+            h2c: false,
             auth_mode: AuthMode::Auto,
             api_key: None,
             threads: None,

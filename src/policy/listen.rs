@@ -31,6 +31,8 @@ pub struct Startup {
     pub exposure: Exposure,
     /// TLS on the listeners, if there is any.
     pub tls: Option<TlsStartup>,
+    /// Whether HTTP/2 is spoken without TLS too.
+    pub h2c: bool,
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -69,6 +71,9 @@ impl Startup {
             fields.push("`tls` (on or off)");
         } else if self.tls != next.tls {
             fields.push("`tls.client_ca`");
+        }
+        if self.h2c != next.h2c {
+            fields.push("`h2c`");
         }
         if self.threads != next.threads {
             fields.push("`threads`");

@@ -33,8 +33,7 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if facts.path == HEALTH_PATH {
         return answer_health(gateway, session, ctx).await;
     }
-    let host = request.headers.get(http::header::HOST).map(http::HeaderValue::as_bytes);
-    match ctx.live.policy.routes.find(host, facts.path) {
+    match ctx.live.policy.routes.find(guard::host(request), facts.path) {
         None => fault_reply(session, ctx, Fault::RouteNotFound).await,
         upstream => {
             ctx.upstream = upstream;

@@ -29,8 +29,18 @@ pub(super) fn check(session: &mut Session) -> Result<(), Fault> {
     if let Some(raw) = &raw {
         check_target(session.req_header_mut(), raw)?;
         check_framing(session.req_header(), raw)?;
+    } else if session.req_header().raw_path().first() != Some(&b'/')
+        && *session.req_header().raw_path() != *b"*"
+    {
+        return Err(Fault::BadRequest("The `:path` must start with `/`."));
     }
     check_host(session.req_header())
+}
+
+/// The host that is asked for: `Host`, or in HTTP/2 `:authority`.
+pub(super) fn host(request: &RequestHeader) -> Option<&[u8]> {
+    let field = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    field.or_else(|| request.uri.authority().map(|authority| authority.as_str().as_bytes()))
 }
 
 /// The raw bytes of the request-target before `?`.
@@ -85,7 +95,7 @@ fn check_host(request: &RequestHeader) -> Result<(), Fault> {
     match (lines.next(), lines.next()) {
         (None, _) if request.version == Version::HTTP_11 => Err(Fault::BadRequest("`Host` is missing.")),
         (_, Some(_)) => Err(Fault::BadRequest("`Host` stands on more than one line.")),
-        (Some(host), None) if !is_host(host.as_bytes()) => {
+        _ if host(request).is_some_and(|host| !is_host(host)) => {
             Err(Fault::BadRequest("`Host` is no host and port."))
         }
         _ => Ok(()),

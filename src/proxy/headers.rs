@@ -8,7 +8,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::Ctx;
+use super::{Ctx, guard};
 use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
 use crate::policy::{EffectiveMode, Snapshot};
 
@@ -99,7 +99,7 @@ fn add_forwarded(session: &Session, request: &mut RequestHeader) -> Result<()> {
         Some(client) => request.insert_header(&X_FORWARDED_FOR, client.ip().to_canonical().to_string())?,
         None => drop(request.remove_header(&X_FORWARDED_FOR)),
     }
-    match session.req_header().headers.get(header::HOST) {
+    match guard::host(session.req_header()) {
         Some(host) => request.insert_header(&X_FORWARDED_HOST, host)?,
         None => drop(request.remove_header(&X_FORWARDED_HOST)),
     }

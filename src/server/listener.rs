@@ -14,6 +14,7 @@ use pingora::services::listening;
 use tokio::sync::Notify;
 
 use super::bind::BoundListener;
+use super::h2c;
 use crate::telemetry::in_flight::InFlight;
 
 /// Connections of one service: how many there are, and whether new ones are taken.
@@ -52,7 +53,7 @@ pub(super) struct Endpoint {
 
 impl<A> ListeningService<A> {
     pub(super) fn new(name: &str, app: A, endpoints: Vec<Endpoint>, connections: Arc<Connections>) -> Self {
-        let app = CountedApp { app: Arc::new(app), connections };
+        let app = CountedApp { app: Arc::new(app), connections, h2c: false };
         let mut service = listening::Service::new(name.to_owned(), app);
         let mut sockets = Vec::with_capacity(endpoints.len());
         for Endpoint { socket, tls } in endpoints {
@@ -64,6 +65,17 @@ impl<A> ListeningService<A> {
             sockets.push(socket);
         }
         Self { service, sockets }
+    }
+
+    /// Takes HTTP/2 without TLS as well, where a connection begins with it.
+    pub(super) fn with_h2c(mut self) -> Self
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        if let Some(app) = self.service.app_logic_mut() {
+            app.h2c = true;
+        }
+        self
     }
 
     /// With that many threads of its own, in place of the server's number.
@@ -104,12 +116,15 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
 struct CountedApp<A> {
     app: Arc<A>,
     connections: Arc<Connections>,
+    h2c: bool,
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.connections.open.begin();
+        let cleartext = stream.get_ssl_digest().is_none();
+        let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         self.app.process_new(stream, shutdown).await
     }
 

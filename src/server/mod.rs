@@ -6,6 +6,7 @@
 //! The main thread supervises (signals, file changes, names to resolve); Pingora's threads serve.
 
 mod bind;
+mod h2c;
 mod listener;
 mod reload;
 mod signals;
@@ -121,7 +122,8 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     http_options.allow_connect_method_proxying = true;
     proxy.server_options = Some(http_options);
     let endpoints = endpoints(listeners, &startup, &live)?;
-    server.add_service(ListeningService::new("keygate", proxy, endpoints, Arc::clone(&connections)));
+    let service = ListeningService::new("keygate", proxy, endpoints, Arc::clone(&connections));
+    server.add_service(if startup.h2c { service.with_h2c() } else { service });
     if let Some(OriginListener(origin)) = origin {
         let service = ListeningService::new(
             "origin",

@@ -5,11 +5,13 @@
 mod certificates;
 mod client;
 mod gateway;
+mod http2;
 mod origin;
 
 pub(crate) use certificates::Authority;
 pub(crate) use client::{Client, Response};
 pub(crate) use gateway::{Gateway, KEY, config, keygate, replace, run_to_end};
+pub(crate) use http2::exchange_over_http2;
 pub(crate) use origin::{Origin, ReceivedRequest};
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,63 @@
+//! HTTP/2 toward the clients. (The tables of the decision run over it in `decision`.)
+
+use crate::support::{Client, Gateway, KEY, Origin, config, exchange_over_http2};
+
+fn with_h2c(config: &str) -> String {
+    config.replacen("proxy:\n", "proxy:\n  h2c: true\n", 1)
+}
+
+#[test]
+fn without_tls_both_versions_share_a_port() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
+    let request = "GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n";
+    let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
+    assert_eq!((response.status, response.body.as_slice()), (200, &b"ok"[..]));
+    let mut client = gateway.connect();
+    assert_eq!(client.exchange(request).status, 200);
+    assert_eq!(client.exchange(request).status, 200);
+    // Shorter than the preface of HTTP/2, which must not be waited for.
+    assert_eq!(gateway.exchange("GET / HTTP/1.0\r\n\r\n").status, 200);
+    assert_eq!(gateway.exchange("PRI / HTTP/1.1\r\nHost: t\r\n\r\n").status, 200, "a method like any other");
+}
+
+#[test]
+fn it_is_off_unless_switched_on() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("off", &origin));
+    let mut client = Client::connect(gateway.address());
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    let answer = client.read_to_end();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{}", answer.escape_ascii());
+    assert!(origin.received().is_empty());
+}
+
+#[test]
+fn the_authority_is_the_host() {
+    let origin = Origin::start();
+    let text = with_h2c(&config("strict", &origin))
+        .replace("path_prefix: /\n", "path_prefix: /\n    host: a.test\n");
+    let gateway = Gateway::start(&text);
+    for (host, status) in [("a.test", 200), ("A.test:80", 200), ("b.test", 404)] {
+        let request = format!("POST /v1 HTTP/1.1\r\nHost: {host}\r\nx-api-key: {KEY}\r\n\r\nhello");
+        let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
+        assert_eq!(response.status, status, "{host}");
+    }
+    let received = origin.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[0].header("host"), Some("a.test"));
+    assert_eq!(received[0].header("x-forwarded-host"), Some("a.test"));
+    assert_eq!(received[0].header("x-api-key"), None);
+}
+
+#[test]
+fn a_refusal_leaves_the_connection_open_for_other_streams() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&with_h2c(&config("strict", &origin)));
+    let request = "POST /v1/messages HTTP/1.1\r\nHost: t\r\n\r\nhello";
+    let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
+    assert_eq!((response.status, response.error_code()), (401, Some("credential_missing")));
+    let json: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(json["error"]["type"], "authentication_error");
+    assert!(response.trailers.is_none());
+}
