@@ -17,6 +17,8 @@ mod embedded;
 mod forwarding;
 /// HTTP/2 toward the clients.
 mod http2;
+/// Many keys: their form, what each may do, how they are changed while requests flow.
+mod keys;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
 /// Which peer a request goes to, and what the caller gets when none works.

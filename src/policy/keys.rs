@@ -65,6 +65,11 @@ impl FromStr for Digest {
     }
 }
 
+/// Whether a key may have this name: short enough for logs, and one line.
+pub fn is_key_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// Position of a key's record in its [`KeyTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId(u32);

@@ -7,6 +7,7 @@
 mod certificates;
 mod compile;
 mod handle;
+pub mod key_format;
 mod keys;
 mod listen;
 mod mode;
@@ -16,7 +17,9 @@ mod upstreams;
 pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};
 pub use handle::PolicyHandle;
-pub use keys::{Digest, KeyId, KeyRecord, KeyTable, MAX_KEY_BYTES, ParseDigestError, generate_key};
+pub use keys::{
+    Digest, KeyId, KeyRecord, KeyTable, MAX_KEY_BYTES, ParseDigestError, generate_key, is_key_name,
+};
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{RouteMatch, RouteTable, UpstreamId};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::clock::UnixSeconds;
 use crate::config::{self, Config};
-use crate::policy::keys::{Digest, KeyRecord, KeyTable, MAX_KEY_BYTES};
+use crate::policy::keys::{Digest, KeyRecord, KeyTable, MAX_KEY_BYTES, is_key_name};
 use crate::problem::{FieldPath, Problem};
 
 pub(super) fn compile_keys(config: &Config, problems: &mut Vec<Problem>) -> KeyTable {
@@ -26,7 +26,7 @@ pub(super) fn compile_keys(config: &Config, problems: &mut Vec<Problem>) -> KeyT
     let mut names: HashMap<&str, usize> = HashMap::from([("api_key", usize::MAX)]);
     for (at, key) in config.keys.iter().enumerate() {
         let path = FieldPath::root().field("keys").index(at);
-        if key.name.is_empty() || key.name.len() > 128 || key.name.chars().any(char::is_control) {
+        if !is_key_name(&key.name) {
             problems.push(Problem::error(
                 path.field("name"),
                 "a key's name is 1 to 128 bytes without control characters",
