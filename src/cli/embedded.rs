@@ -39,8 +39,13 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
         sni: None,
         host: None,
     };
-    let route =
-        Route { host: None, path: None, path_prefix: Some("/".to_owned()), upstream: "origin".to_owned() };
+    let route = Route {
+        name: None,
+        host: None,
+        path: None,
+        path_prefix: Some("/".to_owned()),
+        upstream: "origin".to_owned(),
+    };
     Config {
         proxy: Proxy { auth_mode: AuthMode::AllExceptHealth, api_key: Some(api_key), ..Proxy::default() },
         upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),

@@ -8,6 +8,10 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({"path_prefix": "/", "upstream": "openai"}))]
 pub struct Route {
+    /// A name for this route, for the `routes` of keys, for logs and metrics. Must be unique.
+    #[serde(default)]
+    #[schemars(example = "chat-completions")]
+    pub name: Option<String>,
     /// Matches this `Host` only (without port, any letter case); without it, every host.
     #[serde(default)]
     #[schemars(example = "api.example.com")]

@@ -22,7 +22,7 @@ pub use keys::{
 };
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
-pub use routes::{RouteMatch, RouteTable, UpstreamId};
+pub use routes::{RouteId, RouteMatch, RouteSpec, RouteTable, UpstreamId};
 pub use upstreams::{PeerAddress, PeerSpec, UpstreamSpec};
 
 use std::time::Duration;

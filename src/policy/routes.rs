@@ -5,10 +5,24 @@
 //! providers' APIs differ in just that.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Position of an upstream in its snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamId(pub usize);
+
+/// Position of a route in its [`RouteTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteId(usize);
+
+/// One route, beside what it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Its name, if it was given one.
+    pub name: Option<Arc<str>>,
+    /// Where it leads.
+    pub upstream: UpstreamId,
+}
 
 /// How a route takes paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +36,7 @@ pub enum RouteMatch {
 /// Every route, indexed.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
+    specs: Vec<RouteSpec>,
     any_host: HostRoutes,
     by_host: HashMap<Vec<u8>, HostRoutes>,
 }
@@ -29,7 +44,7 @@ pub struct RouteTable {
 /// The routes of one host.
 #[derive(Clone, Debug, Default)]
 struct HostRoutes {
-    exact: HashMap<Vec<u8>, UpstreamId>,
+    exact: HashMap<Vec<u8>, RouteId>,
     /// By prefix without its last `/`; the value tells the two forms apart.
     prefixes: HashMap<Vec<u8>, Prefix>,
     /// No longer prefix of a path needs to be looked up.
@@ -39,8 +54,8 @@ struct HostRoutes {
 /// `/v1` covers `/v1` and below, `/v1/` only what is below; both may be there.
 #[derive(Clone, Copy, Debug, Default)]
 struct Prefix {
-    with_itself: Option<UpstreamId>,
-    below_only: Option<UpstreamId>,
+    with_itself: Option<RouteId>,
+    below_only: Option<RouteId>,
 }
 
 impl RouteTable {
@@ -52,8 +67,10 @@ impl RouteTable {
         &mut self,
         host: Option<&str>,
         path: RouteMatch,
-        to: UpstreamId,
+        spec: RouteSpec,
     ) -> Result<(), DuplicateRoute> {
+        let to = RouteId(self.specs.len());
+        self.specs.push(spec);
         let routes = match host {
             Some(host) => self.by_host.entry(host.as_bytes().to_vec()).or_default(),
             None => &mut self.any_host,
@@ -65,8 +82,13 @@ impl RouteTable {
         before.map_or(Ok(()), |_| Err(DuplicateRoute))
     }
 
-    /// The upstream for a request: `host` as in its `Host` field, `path` as it stands in the request, before `?`.
-    pub fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<UpstreamId> {
+    /// What a route of this table says.
+    pub fn route(&self, id: RouteId) -> Option<&RouteSpec> {
+        self.specs.get(id.0)
+    }
+
+    /// The route for a request: `host` as in its `Host` field, `path` as it stands in the request, before `?`.
+    pub fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<RouteId> {
         let own = match host {
             Some(host) if !self.by_host.is_empty() => {
                 self.find_host(host).and_then(|routes| routes.find(path))
@@ -92,7 +114,7 @@ impl RouteTable {
 pub struct DuplicateRoute;
 
 impl HostRoutes {
-    fn insert_prefix(&mut self, mut path: Vec<u8>, to: UpstreamId) -> Option<UpstreamId> {
+    fn insert_prefix(&mut self, mut path: Vec<u8>, to: RouteId) -> Option<RouteId> {
         let below_only = path.len() > 1 && path.last() == Some(&b'/');
         if path.last() == Some(&b'/') {
             path.pop();
@@ -102,13 +124,13 @@ impl HostRoutes {
         if below_only { prefix.below_only.replace(to) } else { prefix.with_itself.replace(to) }
     }
 
-    fn find(&self, path: &[u8]) -> Option<UpstreamId> {
+    fn find(&self, path: &[u8]) -> Option<RouteId> {
         self.exact.get(path).copied().or_else(|| self.find_prefix(path))
     }
 
     /// Tries the path itself and what stands before each of its `/`, the longest first. The number of look-ups is
     /// bounded by the longest configured prefix, not by what a caller sends.
-    fn find_prefix(&self, path: &[u8]) -> Option<UpstreamId> {
+    fn find_prefix(&self, path: &[u8]) -> Option<RouteId> {
         if let Some(prefix) = self.lookup(path) {
             // `/v1/` itself is looked up here only without its last slash, in the loop below.
             if let Some(found) = prefix.with_itself {
@@ -147,9 +169,13 @@ mod tests {
     fn table(routes: &[(Option<&str>, RouteMatch)]) -> RouteTable {
         let mut table = RouteTable::default();
         for (number, (host, path)) in routes.iter().enumerate() {
-            table.insert(*host, path.clone(), UpstreamId(number)).unwrap();
+            table.insert(*host, path.clone(), to(number)).unwrap();
         }
         table
+    }
+
+    fn to(number: usize) -> RouteSpec {
+        RouteSpec { name: None, upstream: UpstreamId(number) }
     }
 
     fn prefix(path: &str) -> RouteMatch {
@@ -162,7 +188,7 @@ mod tests {
 
     #[track_caller]
     fn leads(table: &RouteTable, host: &str, path: &str, to: Option<usize>) {
-        assert_eq!(table.find(Some(host.as_bytes()), path.as_bytes()), to.map(UpstreamId), "{host}{path}");
+        assert_eq!(table.find(Some(host.as_bytes()), path.as_bytes()), to.map(RouteId), "{host}{path}");
     }
 
     #[test]
@@ -202,15 +228,15 @@ mod tests {
         leads(&table, "b.example", "/v1/x", Some(0));
         leads(&table, "[::1]:8045", "/x", Some(2));
         leads(&table, &"h".repeat(300), "/v1/x", Some(0));
-        assert_eq!(table.find(None, b"/v1/x"), Some(UpstreamId(0)));
+        assert_eq!(table.find(None, b"/v1/x"), Some(RouteId(0)));
     }
 
     #[test]
     fn the_same_route_twice_is_refused() {
         let mut table = RouteTable::default();
         for path in [prefix("/v1"), prefix("/v1/"), exact("/v1"), prefix("/")] {
-            assert_eq!(table.insert(None, path.clone(), UpstreamId(0)), Ok(()));
-            assert_eq!(table.insert(None, path, UpstreamId(1)), Err(DuplicateRoute));
+            assert_eq!(table.insert(None, path.clone(), to(0)), Ok(()));
+            assert_eq!(table.insert(None, path, to(1)), Err(DuplicateRoute));
         }
     }
 

@@ -35,8 +35,8 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     }
     match ctx.live.policy.routes.find(guard::host(request), facts.path) {
         None => fault_reply(session, ctx, Fault::RouteNotFound).await,
-        upstream => {
-            ctx.upstream = upstream;
+        route => {
+            ctx.route = route;
             Ok(false)
         }
     }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Live;
 use super::fault::Fault;
 use crate::auth::Permit;
-use crate::policy::UpstreamId;
+use crate::policy::{RouteId, RouteSpec};
 use crate::telemetry::in_flight::UnderWay;
 use crate::upstream::{Attempts, Upstream};
 
@@ -20,8 +20,8 @@ pub struct Ctx {
     pub(super) request_id: HeaderValue,
     /// There once the request was admitted.
     pub(super) permit: Option<Permit>,
-    /// Where the route leads.
-    pub(super) upstream: Option<UpstreamId>,
+    /// The route that was taken.
+    pub(super) route: Option<RouteId>,
     /// Addresses tried in vain.
     pub(super) attempts: Attempts,
     /// What to tell the caller, where Pingora's error alone would not say it.
@@ -36,15 +36,20 @@ impl Ctx {
             live,
             request_id: HeaderValue::from_static("-"),
             permit: None,
-            upstream: None,
+            route: None,
             attempts: Attempts::default(),
             fault: None,
             _under_way: under_way,
         }
     }
 
+    /// The route that was taken.
+    pub(super) fn route(&self) -> Option<&RouteSpec> {
+        self.live.policy.routes.route(self.route?)
+    }
+
     /// The upstream that the route leads to.
     pub(super) fn upstream(&self) -> Option<&Upstream> {
-        self.live.fleet.upstream(self.upstream?)
+        self.live.fleet.upstream(self.route()?.upstream)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::is_host;
 use crate::config::{self, Config};
-use crate::policy::routes::{RouteMatch, RouteTable, UpstreamId};
+use crate::policy::routes::{RouteMatch, RouteSpec, RouteTable, UpstreamId};
 use crate::problem::{FieldPath, Problem, did_you_mean};
 
 pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> RouteTable {
@@ -20,6 +20,7 @@ pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> Ro
     }
     let ids: HashMap<&str, UpstreamId> =
         config.upstreams.keys().enumerate().map(|(at, name)| (name.as_str(), UpstreamId(at))).collect();
+    check_names(config, problems);
     for (at, route) in config.routes.iter().enumerate() {
         let path = FieldPath::root().field("routes").index(at);
         let to = ids.get(route.upstream.as_str()).copied();
@@ -29,12 +30,33 @@ pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> Ro
         let host = compile_route_host(route, &path, problems);
         let matching = compile_match(route, &path, problems);
         if let (Some(to), Ok(host), Some(matching)) = (to, host, matching)
-            && table.insert(host.as_deref(), matching, to).is_err()
+            && table.insert(host.as_deref(), matching, spec(route, to)).is_err()
         {
             problems.push(Problem::error(path, "another route has the same host and path"));
         }
     }
     table
+}
+
+fn spec(route: &config::Route, upstream: UpstreamId) -> RouteSpec {
+    RouteSpec { name: route.name.as_deref().map(Into::into), upstream }
+}
+
+/// A name is one word, and no path: where routes are named, a path prefix can stand as well.
+fn check_names(config: &Config, problems: &mut Vec<Problem>) {
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for (at, route) in config.routes.iter().enumerate() {
+        let Some(name) = &route.name else { continue };
+        let path = FieldPath::root().field("routes").index(at).field("name");
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !(1..=64).contains(&name.len()) || !name.bytes().all(word) {
+            let message = "a route's name is 1 to 64 letters, digits, `-`, `_` and `.`";
+            problems.push(Problem::error(path, message));
+        } else if let Some(other) = names.insert(name, at) {
+            let message = format!("`{name}` is also the name of `routes[{other}]`");
+            problems.push(Problem::error(path, message));
+        }
+    }
 }
 
 fn unknown_upstream(path: &FieldPath, name: &str, upstreams: &BTreeMap<String, config::Upstream>) -> Problem {

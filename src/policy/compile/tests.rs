@@ -55,6 +55,9 @@ routes:
   - {host: 'https://x', path: /, upstream: openai}
   - {path: /x, upstream: openai}
   - {path: /x, upstream: none}
+  - {path: /y, upstream: openai, name: 'a b'}
+  - {path: /z, upstream: openai, name: z}
+  - {path: /zz, upstream: openai, name: z}
 ",
     );
     let places: Vec<&str> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
@@ -72,6 +75,8 @@ routes:
             "upstreams.none.peers",
             "upstreams.openai.peers[1]",
             "upstreams.openai.sni",
+            "routes[8].name",
+            "routes[10].name",
             "routes[0]",
             "routes[1]",
             "routes[2].path",
