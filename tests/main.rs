@@ -35,3 +35,5 @@ mod streaming;
 mod support;
 /// TLS toward the clients: certificates by name, their change, clients with certificates of their own.
 mod tls;
+/// TLS and HTTP/2 toward the peers.
+mod upstream_protocols;

@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::Context;
 
 use super::run::announce;
-use crate::config::{AuthMode, Config, Peer, Proxy, Route, SecretOrigin, SecretRef, Timeouts, Upstream};
+use crate::config::{
+    AuthMode, Config, Peer, Protocol, Proxy, Route, SecretOrigin, SecretRef, Timeouts, Upstream,
+};
 use crate::policy;
 use crate::secret::Secret;
 use crate::server::{self, ConfigSource, Options, OriginListener, RunError};
@@ -37,6 +39,10 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
         timeouts: Timeouts::default(),
         tls: false,
         sni: None,
+        tls_ca: None,
+        tls_client_certificate: None,
+        tls_verify: true,
+        protocol: Protocol::default(),
         host: None,
     };
     let route = Route {

@@ -77,7 +77,12 @@ impl Config {
     /// All certificates and keys that are files, each with its place. The one list of them.
     pub(super) fn pem_files(&mut self) -> Vec<(FieldPath, &mut PemFile)> {
         let path = FieldPath::root().field("proxy").field("tls");
-        self.proxy.tls.iter_mut().flat_map(|tls| tls.files(&path)).collect()
+        let upstreams = FieldPath::root().field("upstreams");
+        let upstreams = self
+            .upstreams
+            .iter_mut()
+            .flat_map(|(name, upstream)| upstream.pem_files(&upstreams.field(name.as_str())));
+        self.proxy.tls.iter_mut().flat_map(|tls| tls.files(&path)).chain(upstreams).collect()
     }
 }
 

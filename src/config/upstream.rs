@@ -3,9 +3,10 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Span, units};
+use super::{Certificate, PemFile, Span, units};
+use crate::problem::FieldPath;
 
 /// A group of peers that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -24,10 +25,51 @@ pub struct Upstream {
     #[serde(default)]
     #[schemars(example = "api.example.com")]
     pub sni: Option<String>,
+    /// Certificates of authorities (PEM) that the peers' certificates are verified with, in place of the system's. Costs a full handshake for each connection: sessions are not resumed.
+    #[serde(default)]
+    #[schemars(example = "tls/internal-ca.pem")]
+    pub tls_ca: Option<PemFile>,
+    /// The certificate to show to peers that ask for one. Sessions are not resumed then either.
+    #[serde(default)]
+    pub tls_client_certificate: Option<Certificate>,
+    /// Whether the peers' certificates are verified. `false` lets anyone who can get between answer in the peers' name, and read every prompt.
+    #[serde(default = "yes")]
+    pub tls_verify: bool,
+    /// What to speak to the peers: `http1`, `http2` (without TLS by prior knowledge), or `auto` (with TLS: what the peer prefers, by ALPN). gRPC needs `http2` or `auto`.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The `Host` to send to the peers; by default the client's.
     #[serde(default)]
     #[schemars(example = "api.example.com")]
     pub host: Option<String>,
+}
+
+/// The version of HTTP that peers are spoken to with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// HTTP/2 where the peer offers it in the TLS handshake, else HTTP/1.1.
+    Auto,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Upstream {
+    /// All files that it names, each with its place; `path` is the place of this upstream.
+    pub(super) fn pem_files(&mut self, path: &FieldPath) -> Vec<(FieldPath, &mut PemFile)> {
+        let here = path.field("tls_client_certificate");
+        let pair = self.tls_client_certificate.iter_mut();
+        let pair =
+            pair.flat_map(|pair| [(here.field("cert"), &mut pair.cert), (here.field("key"), &mut pair.key)]);
+        pair.chain(self.tls_ca.iter_mut().map(|ca| (path.field("tls_ca"), ca))).collect()
+    }
 }
 
 /// One address of an upstream.

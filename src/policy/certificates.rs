@@ -10,7 +10,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
+use super::upstreams::ClientCertificate;
 use crate::clock::UnixSeconds;
 
 /// One certificate with its chain and its key.
@@ -98,6 +100,31 @@ impl CertificateTable {
     pub fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }
+}
+
+/// A certificate of ours toward a peer, checked like one toward the clients.
+///
+/// # Errors
+/// Which of the two files is wrong, and why.
+pub(super) fn client_certificate(chain: &str, key: &str) -> Result<ClientCertificate, CertificateError> {
+    let certificate = ServerCertificate::from_pem(chain, key)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| CertificateError::Key(format!("holds no private key: {error}")))?;
+    let chain = certificate.certified.cert.iter().map(|der| der.to_vec()).collect();
+    Ok(ClientCertificate { chain, key: Zeroizing::new(key.secret_der().to_vec()) })
+}
+
+/// Reads the certificates of authorities as DER, each of which can be one.
+///
+/// # Errors
+/// Why they cannot be used.
+pub(super) fn authorities_der(pem: &str) -> Result<Vec<Vec<u8>>, String> {
+    parse_authorities(pem)?;
+    let chain = parse_chain(pem)?;
+    for certificate in &chain {
+        describe(Some(certificate))?;
+    }
+    Ok(chain.iter().map(|der| der.to_vec()).collect())
 }
 
 /// Reads the certificates of authorities.

@@ -23,7 +23,7 @@ pub use keys::{
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{RouteId, RouteMatch, RouteSpec, RouteTable, UpstreamId};
-pub use upstreams::{PeerAddress, PeerSpec, UpstreamSpec};
+pub use upstreams::{ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamSpec};
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use zeroize::Zeroizing;
 
 /// A group of peers.
 #[derive(Clone, Debug)]
@@ -26,8 +27,42 @@ pub struct UpstreamSpec {
     pub tls: bool,
     /// The name that certificates must have; by default the peer's own.
     pub sni: Option<String>,
+    /// Certificates of the authorities in place of the system's, each as DER.
+    pub authorities: Option<Vec<Vec<u8>>>,
+    /// The certificate to show to a peer that asks for one.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Whether certificates are verified.
+    pub verify: bool,
+    /// The version of HTTP to speak.
+    pub protocol: Protocol,
     /// The `Host` to send in place of the client's.
     pub host: Option<HeaderValue>,
+}
+
+/// A certificate of ours and its key.
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// The certificate first, then the chain behind it, each as DER.
+    pub chain: Vec<Vec<u8>>,
+    /// The private key as DER.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate(..)")
+    }
+}
+
+/// The version of HTTP that peers are spoken to with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2; without TLS by prior knowledge.
+    Http2,
+    /// By ALPN.
+    Auto,
 }
 
 impl UpstreamSpec {

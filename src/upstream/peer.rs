@@ -1,14 +1,21 @@
 //! One peer: its prebuilt Pingora `HttpPeer`s, one for each address it has.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, PeerOptions};
+use pingora::utils::tls::{CertKey, WrappedX509};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Attempts, Fleet};
-use crate::policy::{PeerAddress, PeerSpec, UpstreamSpec};
+use crate::policy::{PeerAddress, PeerSpec, Protocol, UpstreamSpec};
+
+/// Streams that share a connection with HTTP/2; what most servers allow.
+const STREAMS_PER_CONNECTION: usize = 100;
 
 /// One peer of an upstream.
 #[derive(Debug)]
@@ -95,6 +102,43 @@ fn template(upstream: &UpstreamSpec, address: &PeerAddress) -> HttpPeer {
     options.read_timeout = Some(upstream.read_timeout);
     options.write_timeout = Some(upstream.write_timeout);
     options.idle_timeout = Some(upstream.idle_timeout);
+    options.verify_cert = upstream.verify;
+    options.verify_hostname = upstream.verify;
+    options.ca = upstream.authorities.as_ref().map(|certificates| parsed(certificates));
+    options.alpn = match upstream.protocol {
+        Protocol::Http1 => ALPN::H1,
+        Protocol::Http2 => ALPN::H2,
+        Protocol::Auto => ALPN::H2H1,
+    };
+    options.max_h2_streams = STREAMS_PER_CONNECTION;
     peer.options = options;
+    peer.client_cert_key = upstream
+        .client_certificate
+        .as_ref()
+        .map(|certificate| Arc::new(CertKey::new(certificate.chain.clone(), certificate.key.to_vec())));
+    // Pingora's pool tells peers apart by address and name, but not by authorities or protocol.
+    peer.group_key = group_key(upstream);
     peer
+}
+
+/// Connections to one address are shared only where they were made, and verified, in the same way.
+fn group_key(upstream: &UpstreamSpec) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (upstream.tls, upstream.verify, upstream.protocol as u8, &upstream.authorities).hash(&mut hasher);
+    upstream.client_certificate.as_ref().map(|certificate| &certificate.chain).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The policy has parsed each of them before.
+#[expect(
+    clippy::expect_used,
+    reason = "the policy refuses what cannot be parsed, and no request waits for this"
+)]
+fn parsed(certificates: &[Vec<u8>]) -> Arc<[WrappedX509]> {
+    let parsed = |der: &Vec<u8>| {
+        WrappedX509::new(der.clone(), |der| {
+            X509Certificate::from_der(der).expect("a certificate that was parsed before").1
+        })
+    };
+    certificates.iter().map(parsed).collect()
 }

@@ -30,7 +30,8 @@ pub(super) fn compile_tls(tls: Option<&config::Tls>, problems: &mut Vec<Problem>
     table
 }
 
-fn unusable(path: &FieldPath, pair: &config::Certificate, error: CertificateError) -> Problem {
+/// The problem of a certificate, or of its key, at `path`.
+pub(super) fn unusable(path: &FieldPath, pair: &config::Certificate, error: CertificateError) -> Problem {
     match error {
         CertificateError::Certificate(what) => {
             Problem::error(path.field("cert"), format!("`{}` {what}", pair.cert.path.display()))

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 
 use super::is_host;
+use super::tls::unusable;
 use crate::config;
-use crate::policy::upstreams::{PeerAddress, PeerSpec, UpstreamSpec, is_host_name};
+use crate::policy::certificates::{authorities_der, client_certificate};
+use crate::policy::upstreams::{
+    ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamSpec, is_host_name,
+};
 use crate::problem::{FieldPath, Problem};
 
 pub(super) fn compile_upstreams(
@@ -47,12 +51,6 @@ fn compile_upstream(
             }
         }
     }
-    if upstream.sni.is_some() && !upstream.tls {
-        problems.push(
-            Problem::error(path.field("sni"), format!("upstream `{name}`: `sni` counts with TLS only"))
-                .with_help("add `tls: true`"),
-        );
-    }
     let sni = upstream.sni.clone().filter(|sni| {
         let valid = is_host_name(sni);
         if !valid {
@@ -60,6 +58,8 @@ fn compile_upstream(
         }
         valid
     });
+    let (authorities, client_certificate) = compile_certificates(upstream, path, problems);
+    check_tls_fields(name, upstream, path, problems);
     UpstreamSpec {
         name: name.into(),
         peers,
@@ -69,8 +69,73 @@ fn compile_upstream(
         idle_timeout: upstream.timeouts.idle.0,
         tls: upstream.tls,
         sni,
+        authorities,
+        client_certificate,
+        verify: upstream.tls_verify,
+        protocol: match upstream.protocol {
+            config::Protocol::Http1 => Protocol::Http1,
+            config::Protocol::Http2 => Protocol::Http2,
+            config::Protocol::Auto => Protocol::Auto,
+        },
         host: upstream.host.as_deref().and_then(|host| compile_host(host, &path.field("host"), problems)),
     }
+}
+
+/// What says something about TLS where there is none.
+fn check_tls_fields(name: &str, upstream: &config::Upstream, path: &FieldPath, problems: &mut Vec<Problem>) {
+    if upstream.tls {
+        if !upstream.tls_verify {
+            let message = format!("upstream `{name}`: whoever gets between can answer in the peers' name");
+            problems.push(
+                Problem::warning(path.field("tls_verify"), message)
+                    .with_help("`tls_ca` verifies certificates of your own authority"),
+            );
+        }
+        return;
+    }
+    for (field, given) in [
+        ("sni", upstream.sni.is_some()),
+        ("tls_ca", upstream.tls_ca.is_some()),
+        ("tls_client_certificate", upstream.tls_client_certificate.is_some()),
+        ("tls_verify", !upstream.tls_verify),
+        ("protocol", upstream.protocol == config::Protocol::Auto),
+    ] {
+        if given {
+            let what = if field == "protocol" { "protocol: auto" } else { field };
+            problems.push(
+                Problem::error(
+                    path.field(field),
+                    format!("upstream `{name}`: `{what}` counts with TLS only"),
+                )
+                .with_help("add `tls: true`"),
+            );
+        }
+    }
+}
+
+type Authorities = Option<Vec<Vec<u8>>>;
+
+fn compile_certificates(
+    upstream: &config::Upstream,
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) -> (Authorities, Option<ClientCertificate>) {
+    let authorities = upstream.tls_ca.as_ref().and_then(|ca| {
+        authorities_der(ca.content.expose())
+            .map_err(|what| {
+                let message = format!("`{}` {what}", ca.path.display());
+                problems.push(Problem::error(path.field("tls_ca"), message));
+            })
+            .ok()
+    });
+    let certificate = upstream.tls_client_certificate.as_ref().and_then(|pair| {
+        client_certificate(pair.cert.content.expose(), pair.key.content.expose())
+            .map_err(|error| {
+                problems.push(unusable(&path.field("tls_client_certificate"), pair, error));
+            })
+            .ok()
+    });
+    (authorities, certificate)
 }
 
 fn compile_host(host: &str, path: &FieldPath, problems: &mut Vec<Problem>) -> Option<HeaderValue> {

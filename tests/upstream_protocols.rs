@@ -1,0 +1,142 @@
+//! TLS and HTTP/2 toward the peers. The peer is a second gateway where TLS is what counts.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Response};
+use tempfile::TempDir;
+
+use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate};
+
+const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n";
+
+/// A gateway with TLS in front of `origin`, to be the peer of another.
+fn peer(origin: &Origin, authority: &Authority, more: &str) -> Gateway {
+    let directory = TempDir::new().unwrap();
+    authority.write(directory.path(), "peer", &["peer.test"]);
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let tls = format!("proxy:\n  tls:\n    certificates: [{{cert: peer.pem, key: peer.key}}]\n{more}");
+    start(directory, &config("off", origin).replacen("proxy:\n", &tls, 1))
+}
+
+/// A gateway whose peer at `address` is described by `upstream` (with `ca.pem` and `client.pem` at hand).
+fn in_front_of(address: SocketAddr, authority: &Authority, upstream: &str) -> Gateway {
+    let directory = TempDir::new().unwrap();
+    authority.write(directory.path(), "client", &["client"]);
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let text = format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off, h2c: true}}\n\
+         upstreams:\n  peer: {{peers: ['{address}'], {upstream}}}\n\
+         routes: [{{path_prefix: /, upstream: peer}}]\n"
+    );
+    start(directory, &text)
+}
+
+fn start(directory: TempDir, text: &str) -> Gateway {
+    let file = directory.path().join("keygate.yaml");
+    std::fs::write(&file, text).unwrap();
+    Gateway::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), directory)
+}
+
+#[test]
+fn a_peer_is_verified_by_its_name_and_its_authority() {
+    let (origin, authority, other) = (Origin::start(), Authority::new(), Authority::new());
+    let peer = peer(&origin, &authority, "");
+    for (signer, upstream, status) in [
+        (&authority, "tls: true, sni: peer.test, tls_ca: ca.pem", 200),
+        (&authority, "tls: true, sni: peer.test, tls_ca: ca.pem, protocol: auto", 200),
+        (&authority, "tls: true, sni: peer.test, tls_ca: ca.pem, protocol: http2", 200),
+        (&authority, "tls: true, sni: else.test, tls_ca: ca.pem", 502),
+        // The name is the address then, which the certificate does not have.
+        (&authority, "tls: true, tls_ca: ca.pem", 502),
+        (&other, "tls: true, sni: peer.test, tls_ca: ca.pem", 502),
+        // The system's authorities do not know it.
+        (&authority, "tls: true, sni: peer.test", 502),
+        (&authority, "tls: true, sni: peer.test, tls_verify: false", 200),
+    ] {
+        let gateway = in_front_of(peer.address(), signer, upstream);
+        let response = gateway.exchange(REQUEST);
+        assert_eq!(response.status, status, "{upstream}");
+        assert_eq!(response.error_code(), (status == 502).then_some("upstream_failed"), "{upstream}");
+    }
+    assert_eq!(origin.received().len(), 4);
+    assert!(origin.received().iter().all(|request| request.header("x-forwarded-proto") == Some("https")));
+}
+
+#[test]
+fn a_peer_that_asks_for_a_certificate_gets_ours() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let peer = peer(&origin, &authority, "    client_ca: ca.pem\n");
+    let verified = "tls: true, sni: peer.test, tls_ca: ca.pem";
+    let with = format!("{verified}, tls_client_certificate: {{cert: client.pem, key: client.key}}");
+    assert_eq!(in_front_of(peer.address(), &authority, &with).exchange(REQUEST).status, 200);
+    assert_eq!(in_front_of(peer.address(), &authority, verified).exchange(REQUEST).status, 502);
+}
+
+#[test]
+fn what_says_something_about_tls_needs_tls() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new();
+    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
+    let file = directory.path().join("keygate.yaml");
+    for (field, problem) in [
+        ("tls_ca: ca.pem", "upstream `o`: `tls_ca` counts with TLS only"),
+        ("tls_verify: false", "upstream `o`: `tls_verify` counts with TLS only"),
+        ("protocol: auto", "upstream `o`: `protocol: auto` counts with TLS only"),
+        ("protocol: http3", "did you mean `http"),
+        ("tls: true, tls_ca: none.pem", "cannot read `"),
+    ] {
+        let text = format!("upstreams: {{o: {{peers: ['127.0.0.1:9001'], {field}}}}}\n");
+        std::fs::write(&file, text).unwrap();
+        let output = crate::support::run_to_end(keygate(["check".as_ref(), "-c".as_ref(), file.as_os_str()]));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("keygate.yaml:1:") && said.contains(problem), "{field}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{field}");
+    }
+}
+
+/// A server that speaks HTTP/2 alone, and ends its answers with trailers, as gRPC does.
+fn grpc_peer() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(answer_with_trailers(socket));
+            }
+        });
+    });
+    address
+}
+
+async fn answer_with_trailers(socket: tokio::net::TcpStream) {
+    let mut connection = h2::server::handshake(socket).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        assert_eq!(request.headers().get("te").map(http::HeaderValue::as_bytes), Some(&b"trailers"[..]));
+        let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+        let mut stream = respond.send_response(head, false).unwrap();
+        stream.send_data("message".into(), false).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    }
+}
+
+#[test]
+fn grpc_passes_with_its_trailers() {
+    let gateway = in_front_of(grpc_peer(), &Authority::new(), "protocol: http2");
+    let call = "POST /service/Method HTTP/1.1\r\nHost: t\r\nte: trailers\r\ncontent-type: application/grpc\r\n\r\nhello";
+    let response = exchange_over_http2(gateway.address(), call.as_bytes()).unwrap();
+    assert_eq!((response.status, response.body.as_slice()), (200, &b"message"[..]));
+    assert_eq!(response.trailers.unwrap().get("grpc-status").unwrap(), "0");
+}
+
+#[test]
+fn a_peer_without_http2_is_no_peer_for_it() {
+    let origin = Origin::start();
+    let gateway = in_front_of(origin.address, &Authority::new(), "protocol: http2");
+    let response = gateway.exchange(REQUEST);
+    assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
+}
