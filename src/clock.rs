@@ -4,9 +4,19 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Serialize, Serializer};
+
 /// Seconds since 1970-01-01T00:00:00Z, without leap seconds: the wall clock that key expiry is measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixSeconds(pub i64);
+
+/// As RFC 3339: `2027-01-31T00:00:00Z`.
+impl Serialize for UnixSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = chrono::DateTime::from_timestamp(self.0, 0).unwrap_or_default();
+        serializer.collect_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+    }
+}
 
 /// The wall clock now. A clock set before 1970 reads as 0.
 pub fn now() -> UnixSeconds {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod problem;
 pub mod secret;
 
+pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod config;

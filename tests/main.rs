@@ -5,6 +5,8 @@
 // A panic is how a test fails, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+/// The admin API: who may, what it tells, what it does.
+mod admin;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
 mod commands;
 /// The decision: every row of every table of the contract, with its negative.

@@ -63,6 +63,8 @@ fn summary(file: &Path, loaded: &LoadedPolicy) -> Result<String, std::fmt::Error
         let names = certificate.names.join(", ");
         writeln!(text, "  certificate     {names}, until {}", until.format("%Y-%m-%d %H:%M UTC"))?;
     }
+    let admin = startup.admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    writeln!(text, "  admin API       {admin}")?;
     writeln!(text, "  keys            {}", policy.keys.len())?;
     writeln!(text, "  routes          {}", loaded.config.routes.len())?;
     for route in &loaded.config.routes {

@@ -29,10 +29,12 @@ pub(super) struct Arguments {
 pub(super) fn init(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = config_file(arguments.file.as_deref());
     let key = policy::generate_key().context("the system has no random numbers for a key")?;
-    write_new(&file, config::template(&key).expose())?;
+    let admin_token =
+        policy::generate_admin_token().context("the system has no random numbers for a token")?;
+    write_new(&file, config::template(&key, &admin_token).expose())?;
     let name = file.display();
     print(&format!(
-        "wrote `{name}` (readable by you alone), with a fresh key in it. Next:\n\n  keygate check -c {name}\n  keygate run -c {name}"
+        "wrote `{name}` (readable by you alone), with a fresh key and admin token in it. Next:\n\n  keygate check -c {name}\n  keygate run -c {name}"
     ))?;
     Ok(ExitCode::SUCCESS)
 }

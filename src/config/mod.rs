@@ -3,6 +3,7 @@
 //! One file a section. The doc comments here are the reference: the JSON Schema (`keygate schema`) and
 //! `conf/full.yaml` are generated from them. Nothing behind `policy::compile` ever sees these types.
 
+mod admin;
 mod document;
 mod fault;
 mod key;
@@ -23,6 +24,7 @@ mod tls;
 mod units;
 mod upstream;
 
+pub use admin::Admin;
 pub use key::Key;
 pub use load::{LoadFailure, Loaded, Partial, load, parse};
 pub use pem_file::PemFile;
@@ -55,6 +57,8 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Config {
     /// The listener and who may pass it.
     pub proxy: Proxy,
+    /// The listener for the operator: status, metrics, reload.
+    pub admin: Admin,
     /// Named keys beside `proxy.api_key`, each stored as a digest (`keygate keygen` prints one).
     pub keys: Vec<Key>,
     /// Groups of peers that requests are forwarded to, by name.

@@ -69,7 +69,10 @@ impl Config {
     /// All secrets of a config, each with its place. The one list of them.
     pub(super) fn secrets(&mut self) -> Vec<(FieldPath, &mut SecretRef)> {
         let api_key = FieldPath::root().field("proxy").field("api_key");
-        self.proxy.api_key.iter_mut().map(|secret| (api_key.clone(), secret)).collect()
+        let admin_token = FieldPath::root().field("admin").field("token");
+        let api_key = self.proxy.api_key.iter_mut().map(|secret| (api_key.clone(), secret));
+        let admin_token = self.admin.token.iter_mut().map(|secret| (admin_token.clone(), secret));
+        api_key.chain(admin_token).collect()
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::secret::Secret;
 
-/// The text of a new `keygate.yaml` with `key` as its primary key.
+/// The text of a new `keygate.yaml` with `key` as its primary key and `admin_token` for its admin API.
 ///
-/// A secret itself, since the key is in it.
-pub fn template(key: &Secret) -> Secret {
+/// A secret itself, since both are in it.
+pub fn template(key: &Secret, admin_token: &Secret) -> Secret {
     // JSON text is YAML text too: whatever the key is, it stays one string.
-    let key = serde_json::Value::from(key.expose()).to_string();
-    Secret::new(TEMPLATE.replace("KEY", &key))
+    let quoted = |secret: &Secret| serde_json::Value::from(secret.expose()).to_string();
+    Secret::new(TEMPLATE.replace("ADMIN_TOKEN", &quoted(admin_token)).replace("API_KEY", &quoted(key)))
 }
 
 const TEMPLATE: &str = "\
@@ -19,7 +19,7 @@ proxy:
   port: 8045
   allow_lan_access: false          # true: other machines can connect as well
   auth_mode: all_except_health     # every request needs a key, but `GET /healthz` is free
-  api_key: KEY   # or ${ENV_VAR}, or file:PATH
+  api_key: API_KEY   # or ${ENV_VAR}, or file:PATH
 
 upstreams:
   openai:
@@ -29,6 +29,9 @@ upstreams:
 routes:                            # the most specific one wins: host, exact path, longest prefix
   - path_prefix: /
     upstream: openai
+
+admin:                             # http://127.0.0.1:8046: status, metrics, reload, for this machine alone
+  token: ADMIN_TOKEN
 ";
 
 #[cfg(test)]
@@ -42,9 +45,10 @@ mod tests {
     #[test]
     fn it_loads_with_the_key_and_nothing_is_wrong_with_it() {
         for key in ["sk-0123456789abcdef0123456789abcdef", "0123", "true", "a: \"b\" # c"] {
-            let text = template(&Secret::new(key.into()));
+            let text = template(&Secret::new(key.into()), &Secret::new("admin-0123456789abcdef".into()));
             let loaded = parse(Path::new("k.yaml"), text.expose().as_bytes(), &|_| None).unwrap();
             assert_eq!(loaded.config.proxy.api_key.as_ref().unwrap().value.expose(), key);
+            assert_eq!(loaded.config.admin.token.as_ref().unwrap().value.expose(), "admin-0123456789abcdef");
             assert_eq!(loaded.config.proxy.auth_mode, AuthMode::AllExceptHealth);
             let compiled = policy::compile(&loaded.config, 1, None).unwrap();
             assert_eq!((loaded.warnings, compiled.warnings), (vec![], vec![]));

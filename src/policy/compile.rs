@@ -2,6 +2,7 @@
 //!
 //! The only place that sees both worlds. A value that got through here cannot be wrong any more.
 
+mod admin;
 mod keys;
 mod listen;
 mod routes;
@@ -39,11 +40,13 @@ pub fn compile(
     running: Option<&Startup>,
 ) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
-    let startup = listen::compile_startup(&config.proxy, &mut problems);
+    let mut startup = listen::compile_startup(&config.proxy, &mut problems);
+    startup.admin = admin::compile_listen(config, &startup.listen, &mut problems);
     let exposure = running.unwrap_or(&startup).exposure;
     let configured_mode = compile_mode(config.proxy.auth_mode);
     let mode = configured_mode.resolve(exposure);
     let keys = keys::compile_keys(config, &mut problems);
+    let admin_token = admin::compile_token(config, &keys, &mut problems);
     warn_about_access(config, mode, exposure, &keys, &mut problems);
     let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
@@ -59,6 +62,7 @@ pub fn compile(
         certificates,
         routes,
         upstreams,
+        admin_token,
         keepalive_timeout: config.proxy.keepalive_timeout.0,
         shutdown_grace: config.proxy.shutdown.grace.0,
         shutdown_delay: config.proxy.shutdown.delay.0,

@@ -33,6 +33,8 @@ pub struct Startup {
     pub tls: Option<TlsStartup>,
     /// Whether HTTP/2 is spoken without TLS too.
     pub h2c: bool,
+    /// Where the admin API listens, if it does.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -77,6 +79,9 @@ impl Startup {
         }
         if self.threads != next.threads {
             fields.push("`threads`");
+        }
+        if self.admin != next.admin {
+            fields.push("`admin` (`enabled`, `listen`)");
         }
         fields
     }

@@ -4,6 +4,7 @@
 //! snapshot never changes; a reload makes a new one with the next generation number. Nothing here does I/O, and
 //! nothing here knows how HTTP is spoken.
 
+mod admin;
 mod certificates;
 mod compile;
 mod handle;
@@ -14,6 +15,7 @@ mod mode;
 mod routes;
 mod upstreams;
 
+pub use admin::{AdminToken, generate_admin_token};
 pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};
 pub use handle::PolicyHandle;
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// The upstreams; [`UpstreamId`] is the index.
     pub upstreams: Vec<UpstreamSpec>,
+    /// What the admin API asks for; without it nobody may use it.
+    pub admin_token: Option<AdminToken>,
     /// How long an idle keep-alive connection of a client is kept.
     pub keepalive_timeout: Duration,
     /// How long requests in flight may go on after a stop signal.

@@ -5,6 +5,7 @@
 //!
 //! The main thread supervises (signals, file changes, names to resolve); Pingora's threads serve.
 
+mod admin_handles;
 mod bind;
 mod h2c;
 mod listener;
@@ -28,8 +29,10 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora_proxy::http_proxy;
 use tokio::runtime::Runtime;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::admin::{self, Process, ReloadLog};
+use crate::clock;
 use crate::origin::Origin;
 use crate::policy::{Compiled, PolicyHandle, Startup};
 use crate::proxy::{Gateway, Live};
@@ -106,6 +109,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     log_warnings(&warnings);
     let listeners = bind::bind_all(&startup.listen)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let admin = admin_handles::bind(&source, startup.admin)?;
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
 
@@ -138,10 +142,33 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let ended = serve(server, stopper.clone())?;
     ready(&addresses);
 
+    let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
+    let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
+    if let Some(BoundListener { address, socket }) = admin {
+        let process = Process {
+            listeners: addresses,
+            admin: address,
+            exposure: startup.exposure,
+            config_file: source.file(),
+            started: clock::now(),
+        };
+        let handles = admin::Handles {
+            in_force: Box::new(admin_handles::Shown(Arc::clone(&live))),
+            reloads: Arc::clone(&reloads),
+            ask_reload,
+            process,
+            requests,
+            connections: connections.open,
+        };
+        admin::serve(socket, handles)
+            .map_err(|error| RunError::System { what: "serve the admin API", error })?;
+        log::info!("admin API on http://{address}");
+    }
     let resolve_now = Arc::new(Notify::new());
     let in_force = InForce { config, files, startup };
-    let reloader = Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now));
-    let supervisor = Supervisor { live, requests, connections, stopper, signals };
+    let reloader =
+        Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now), reloads);
+    let supervisor = Supervisor { live, requests, connections, stopper, signals, reloads_asked };
     let outcome = runtime.block_on(supervisor.run(reloader, resolve_now, ended));
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_background();

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 use super::source::{ConfigSource, LoadedPolicy, Rejected};
 use super::watch::FileWatch;
+use crate::admin::{LastReload, ReloadLog};
+use crate::clock;
 use crate::config::Config;
 use crate::policy::{Compiled, PolicyHandle, Startup};
 use crate::proxy::Live;
@@ -23,7 +25,7 @@ const LONGEST_LOOKUP: Duration = Duration::from_secs(2);
 pub(super) enum Trigger {
     /// Something happened to a file, maybe nothing of meaning.
     FileEvent,
-    /// Somebody asked.
+    /// Somebody asked, by a signal or through the admin API.
     Signal,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Reloader {
     in_force: InForce,
     /// Why the last one was not taken, so that it is not said at every stir of the file.
     rejected: Option<Rejected>,
+    /// What came of it, for the admin API.
+    log: Arc<ReloadLog>,
 }
 
 impl Reloader {
@@ -58,9 +62,15 @@ impl Reloader {
         in_force: InForce,
         live: Arc<PolicyHandle<Live>>,
         resolve_now: Arc<Notify>,
+        log: Arc<ReloadLog>,
     ) -> Self {
         let watch = FileWatch::new(&in_force.files);
-        Self { source, listen, in_force, live, resolve_now, watch, rejected: None }
+        Self { source, listen, in_force, live, resolve_now, watch, rejected: None, log }
+    }
+
+    /// What came of the last reload.
+    pub(super) fn last(&self) -> Arc<LastReload> {
+        self.log.last()
     }
 
     /// Waits until something happened to a file of the config.
@@ -75,10 +85,12 @@ impl Reloader {
             return;
         };
         if is_empty(path) {
-            log::error!(
+            let problem = format!(
                 "{}: error: the file is empty, as while it is being written; the policy in force stays",
                 path.display()
             );
+            log::error!("{problem}");
+            self.log.rejected(clock::now(), vec![problem]);
             return;
         }
         let generation = self.live.load().policy.generation + 1;
@@ -99,7 +111,8 @@ impl Reloader {
     async fn put_in_force(&mut self, loaded: LoadedPolicy) {
         let Compiled { snapshot, startup, .. } = loaded.compiled;
         super::log_warnings(&loaded.warnings);
-        for fields in self.in_force.startup.differences(&startup) {
+        let restart = self.in_force.startup.differences(&startup);
+        for fields in &restart {
             log::warn!("{fields} changed in the file; that takes effect with a restart");
         }
         let fleet = Fleet::new(&snapshot, Some(&self.live.load().fleet));
@@ -110,6 +123,7 @@ impl Reloader {
         let (generation, mode, keys) = (snapshot.generation, snapshot.mode, snapshot.keys.len());
         self.live.replace(Arc::new(Live { policy: snapshot, fleet }));
         self.in_force.config = loaded.config;
+        self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();
         log::info!("reloaded: generation {generation}, effective mode {mode}, {keys} keys");
     }
@@ -124,6 +138,7 @@ impl Reloader {
         }
         let generation = self.live.load().policy.generation;
         log::error!("not reloaded: generation {generation} stays in force");
+        self.log.rejected(clock::now(), rejected.0.clone());
         self.rejected = Some(rejected);
     }
 }

@@ -34,6 +34,14 @@ pub struct LoadedPolicy {
 pub struct Rejected(pub Vec<String>);
 
 impl ConfigSource {
+    /// The file, if it is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Embedded(_) => None,
+        }
+    }
+
     /// Makes policy number `generation`. `listen` takes the place of the config's listeners; `running` is what the
     /// process was started with, if it runs.
     ///

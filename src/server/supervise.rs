@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::RunError;
 use super::listener::Connections;
 use super::reload::{Reloader, Trigger};
 use super::signals::{Asked, Signals};
 use super::stop::{self, Limits, Stopper};
+use crate::admin::ReloadRequest;
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
 use crate::telemetry::in_flight::InFlight;
@@ -21,6 +22,8 @@ pub(super) struct Supervisor {
     pub(super) connections: Arc<Connections>,
     pub(super) stopper: Stopper,
     pub(super) signals: Signals,
+    /// Reloads that the admin API asks for.
+    pub(super) reloads_asked: mpsc::Receiver<ReloadRequest>,
 }
 
 impl Supervisor {
@@ -45,6 +48,11 @@ impl Supervisor {
                         return Ok(());
                     }
                 },
+                Some(reply) = self.reloads_asked.recv() => {
+                    reloader.reload(Trigger::Signal).await;
+                    // Who asked may be gone.
+                    let _ = reply.send(reloader.last());
+                }
                 () = reloader.file_event() => reloader.reload(Trigger::FileEvent).await,
                 _ = &mut ended => return Err(RunError::Ended),
             }

@@ -3,3 +3,4 @@
 pub mod denial_log;
 pub mod in_flight;
 pub mod log;
+pub mod metrics;

@@ -19,9 +19,19 @@ pub(crate) fn config(mode: &str, origin: &Origin) -> String {
     format!(
         "proxy:\n  listen: ['127.0.0.1:0']\n  auth_mode: {mode}\n  api_key: {KEY}\n\
          upstreams:\n  origin:\n    peers: ['{}']\n\
-         routes:\n  - path_prefix: /\n    upstream: origin\n",
+         routes:\n  - path_prefix: /\n    upstream: origin\n\
+         admin: {{enabled: false}}\n",
         origin.address
     )
+}
+
+/// The config with its admin listener switched off unless it has one of its own: all of them would want the same port.
+fn without_admin(config: &str) -> String {
+    if config.contains("admin:") {
+        config.to_owned()
+    } else {
+        format!("{}\nadmin: {{enabled: false}}\n", config.trim_end())
+    }
 }
 
 /// A command of the program, with nothing of the caller's environment that could change what it does.
@@ -58,6 +68,10 @@ impl Gateway {
 
     /// Runs `command` and waits until it listens.
     pub(crate) fn run(command: Command, directory: TempDir) -> Self {
+        let file = directory.path().join("keygate.yaml");
+        if let Ok(config) = std::fs::read_to_string(&file) {
+            std::fs::write(&file, without_admin(&config)).unwrap();
+        }
         let program = Program::start(command);
         let line = program.wait_for_log("its listeners", |line| line.contains("listening on http"));
         let (_, urls) = line.split_once("listening on ").unwrap();
@@ -68,6 +82,13 @@ impl Gateway {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Where the admin API listens, in a config that has it.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        const BEFORE: &str = "admin API on http://";
+        let line = self.program.wait_for_log("the admin listener", |line| line.contains(BEFORE));
+        line.split_once(BEFORE).unwrap().1.parse().unwrap()
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -86,7 +107,7 @@ impl Gateway {
 
     /// Puts a new config in place, by rename.
     pub(crate) fn replace_config(&self, config: &str) {
-        replace(&self.file(), config);
+        replace(&self.file(), &without_admin(config));
     }
 
     pub(crate) fn program(&self) -> &Program {

@@ -14,7 +14,7 @@ pub(super) fn compile_startup(proxy: &config::Proxy, problems: &mut Vec<Problem>
         .map(|tls| TlsStartup { client_ca: tls.client_ca.as_ref().map(|ca| ca.content.expose().to_owned()) });
     if proxy.listen.is_empty() {
         let listen = Startup::default_listen(proxy.port, lan);
-        return Startup { listen, threads: proxy.threads, exposure: lan, tls, h2c: proxy.h2c };
+        return Startup { listen, threads: proxy.threads, exposure: lan, tls, h2c: proxy.h2c, admin: None };
     }
     let mut listen: Vec<ListenAddress> = Vec::new();
     let mut exposure = lan;
@@ -38,7 +38,7 @@ pub(super) fn compile_startup(proxy: &config::Proxy, problems: &mut Vec<Problem>
         }
         listen.push(ListenAddress { address, optional: false });
     }
-    Startup { listen, threads: proxy.threads, exposure, tls, h2c: proxy.h2c }
+    Startup { listen, threads: proxy.threads, exposure, tls, h2c: proxy.h2c, admin: None }
 }
 
 /// `auto` without LAN access means "no key needed"; on an address that others reach that must be written out.

@@ -1,0 +1,147 @@
+//! Who may: every request to the admin API comes past here.
+//!
+//! A page in the operator's own browser can reach loopback, so being there is no proof of anything. In this order:
+//! the `Host` must be a name of this listener (a page that rebinds its own name to 127.0.0.1 sends its own), no
+//! other site may have caused the request, and the token must be right.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::listener::Client;
+use super::reply::Refusal;
+use crate::policy::AdminToken;
+
+/// The one path that needs no token: what it tells is for scrapers, which are on this machine too.
+const METRICS_PATH: &str = "/metrics";
+
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    Extension(Client(client)): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match admit(&api, client.ip(), &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    protect(response.headers_mut());
+    response
+}
+
+fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
+    let host = own_host(request.headers(), api.handles.process.admin.ip())?;
+    same_site(request.headers(), host)?;
+    if request.uri().path() == METRICS_PATH {
+        return Ok(());
+    }
+    let mut token: Option<AdminToken> = None;
+    api.handles.in_force.show(&mut |policy, _| token = policy.admin_token);
+    let token = token.ok_or(Refusal::NoTokenConfigured)?;
+    let presented = bearer(request.headers()).ok_or(Refusal::TokenMissing)?;
+    api.attempts.check(client, Instant::now(), || token.is(presented))
+}
+
+/// The `Host` of the request, which must be this machine by a name of its own. The port is not looked at: an `ssh -L`
+/// has another, and a name of somebody else's is one with every port.
+fn own_host(headers: &HeaderMap, bound: IpAddr) -> Result<&str, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::ForeignHost) };
+    let host = host.to_str().map_err(|_| Refusal::ForeignHost)?;
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let own = name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == bound);
+    if own { Ok(host) } else { Err(Refusal::ForeignHost) }
+}
+
+/// Browsers say who caused a request: `Sec-Fetch-Site` on every one, `Origin` on those that could change something.
+fn same_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+    let own_origin = |origin: &HeaderValue| {
+        origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.strip_prefix("http://"))
+            .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+    };
+    let own_site = |site: &HeaderValue| site == "same-origin" || site == "none";
+    let same = headers.get_all(header::ORIGIN).iter().all(own_origin)
+        && headers.get_all("sec-fetch-site").iter().all(own_site);
+    if same { Ok(()) } else { Err(Refusal::CrossSite) }
+}
+
+/// The token that was sent, if one was, in the one way that there is.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().strip_prefix(b"Bearer "),
+        _ => None,
+    }
+}
+
+/// What a browser must not do with any answer: keep it, guess its type, run or load anything, show it in a frame.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own() {
+        let own = |host| own_host(&headers(&[("host", host)]), [127, 0, 0, 1].into()).is_ok();
+        for host in
+            ["localhost", "LOCALHOST:8046", "127.0.0.1:8046", "127.0.0.1", "[::1]:9000", "127.9.9.9:1"]
+        {
+            assert!(own(host), "{host}");
+        }
+        for host in
+            ["", "rebound.example:8046", "localhost.example", "127.0.0.1.example", "10.0.0.1", "[::2]:8046"]
+        {
+            assert!(!own(host), "{host}");
+        }
+        assert!(own_host(&headers(&[]), [127, 0, 0, 1].into()).is_err());
+        let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
+        assert!(own_host(&twice, [127, 0, 0, 1].into()).is_err());
+    }
+
+    #[test]
+    fn another_site_gets_nothing() {
+        let same = |fields: &[_]| same_site(&headers(fields), "localhost:8046").is_ok();
+        assert!(same(&[]));
+        assert!(same(&[("origin", "http://localhost:8046"), ("sec-fetch-site", "same-origin")]));
+        assert!(same(&[("sec-fetch-site", "none")]));
+        for origin in ["null", "http://localhost:8047", "https://localhost:8046", "http://evil.example"] {
+            assert!(!same(&[("origin", origin)]), "{origin}");
+        }
+        for site in ["cross-site", "same-site", ""] {
+            assert!(!same(&[("sec-fetch-site", site)]), "{site}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Accepts the admin API's connections, within limits.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::reply::Refusal;
+
+/// Connections at a time: an operator, a page with a few streams, several scrapers. More wait in the kernel.
+const MOST_CONNECTIONS: usize = 64;
+
+/// How long a client may take for a header section, and be idle before it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one request may take, its body and the answer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait after the system refused a connection (it has no descriptors left, say).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) SocketAddr);
+
+pub(super) async fn accept(socket: TcpListener, routes: Router) {
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return log::error!("the admin API is not served: {error}"),
+    };
+    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&free).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                let routes = routes.clone();
+                tokio::spawn(async move {
+                    serve(stream, Client(client), routes).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                log::warn!("the admin API cannot accept a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, client: Client, routes: Router) {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        answer(routes.clone(), request.map(Body::new))
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        log::debug!("admin API: a connection ended early: {error}");
+    }
+}
+
+async fn answer(
+    routes: Router,
+    request: hyper::Request<Body>,
+) -> Result<axum::response::Response, Infallible> {
+    let answer = tower_service::Service::call(&mut routes.clone(), request);
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Ok(axum::response::IntoResponse::into_response(Refusal::TimedOut)),
+    }
+}

@@ -1,0 +1,121 @@
+//! The admin API: what the operator sees and does, on a listener and a thread of its own.
+//!
+//! It can never be reached through the data listeners, and a flood of requests to it never touches a thread that
+//! serves. It knows neither `proxy` nor `server`: what it reads and asks for comes in as [`Handles`].
+//!
+//! | route | does | in |
+//! |---|---|---|
+//! | `GET /metrics` | metrics in the Prometheus text format, without a token | `telemetry::metrics` |
+//! | `GET /api/status` | what is in force, and why | `status` |
+//! | `POST /api/reload` | reads the config again | `reload` |
+//!
+//! Every request comes past `guard` first.
+
+mod attempts;
+mod guard;
+mod listener;
+mod reload;
+mod reply;
+mod status;
+
+pub use reload::{LastReload, Outcome, ReloadLog, ReloadRequest};
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{io, thread};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use tokio::sync::mpsc;
+
+use crate::clock::UnixSeconds;
+use crate::policy::{Exposure, Snapshot};
+use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::metrics;
+use crate::upstream::Fleet;
+use attempts::Attempts;
+use reply::Refusal;
+
+/// What is in force now, whoever keeps it.
+pub trait InForce: Send + Sync {
+    /// Shows the policy and its peers to `look`. They do not change while it looks.
+    fn show(&self, look: &mut dyn FnMut(&Snapshot, &Fleet));
+}
+
+/// All that the admin API reads and asks for.
+pub struct Handles {
+    /// The policy in force.
+    pub in_force: Box<dyn InForce>,
+    /// What came of the reloads.
+    pub reloads: Arc<ReloadLog>,
+    /// Asks for a reload.
+    pub ask_reload: mpsc::Sender<ReloadRequest>,
+    /// What does not change while the process runs.
+    pub process: Process,
+    /// Requests under way.
+    pub requests: &'static InFlight,
+    /// Connections of clients that are open.
+    pub connections: &'static InFlight,
+}
+
+/// What does not change while the process runs.
+#[derive(Debug)]
+pub struct Process {
+    /// Where the gateway listens.
+    pub listeners: Vec<SocketAddr>,
+    /// Where the admin API listens.
+    pub admin: SocketAddr,
+    /// Who can connect to the gateway, which `auto` follows.
+    pub exposure: Exposure,
+    /// The config file; `None` for the embedded default.
+    pub config_file: Option<PathBuf>,
+    /// When it was started.
+    pub started: UnixSeconds,
+}
+
+/// What every route and the guard share.
+struct Api {
+    handles: Handles,
+    attempts: Attempts,
+}
+
+/// Serves the admin API on a bound socket, on a thread of its own, for the rest of the process's life.
+///
+/// # Errors
+/// The system refuses a thread or a runtime.
+pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let routes = routes(Arc::new(Api { handles, attempts: Attempts::default() }));
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || runtime.block_on(listener::accept(socket, routes)))
+        .map(drop)
+}
+
+fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/metrics", get(show_metrics))
+        .route("/api/status", get(status::show))
+        .route("/api/reload", post(reload::ask))
+        .fallback(async || Refusal::NotFound)
+        .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::check))
+        .with_state(api)
+}
+
+async fn show_metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let Handles { in_force, requests, connections, .. } = &api.handles;
+    let mut text = String::new();
+    in_force.show(&mut |policy, _| {
+        text = metrics::render(&metrics::Gauges {
+            generation: policy.generation,
+            connections: connections.count(),
+            requests: requests.count(),
+        });
+    });
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}

@@ -1,0 +1,81 @@
+//! The admin listener: an address that only this machine reaches, and a token that is no key.
+
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::policy::admin::AdminToken;
+use crate::policy::keys::KeyTable;
+use crate::policy::listen::{Exposure, ListenAddress, exposure_of};
+use crate::problem::{FieldPath, Problem};
+
+/// Nobody guesses as many random characters; what is shorter was made up by a person.
+const SHORTEST_TOKEN: usize = 16;
+
+/// What to bind for it; `None` where it is switched off.
+pub(super) fn compile_listen(
+    config: &Config,
+    listen: &[ListenAddress],
+    problems: &mut Vec<Problem>,
+) -> Option<SocketAddr> {
+    let admin = &config.admin;
+    let path = FieldPath::root().field("admin").field("listen");
+    let text = &admin.listen;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        problems.push(
+            Problem::error(path, format!("`{text}` is no address to listen on"))
+                .with_help("write an IP address of this machine's loopback and a port: `127.0.0.1:8046`"),
+        );
+        return None;
+    };
+    if !admin.enabled {
+        return None;
+    }
+    if exposure_of(address.ip()) == Exposure::Network {
+        problems.push(
+            Problem::error(
+                path,
+                format!("other machines reach `{text}`, and the admin listener speaks no TLS"),
+            )
+            .with_help("listen on loopback (`127.0.0.1:8046`), and reach it from elsewhere through `ssh -L`"),
+        );
+    } else if listen.iter().any(|other| overlaps(other.address, address)) {
+        problems.push(
+            Problem::error(path, format!("`{text}` is where the gateway itself listens"))
+                .with_help("give the admin listener a port of its own"),
+        );
+    }
+    Some(address)
+}
+
+/// The token; an empty one counts as none.
+pub(super) fn compile_token(
+    config: &Config,
+    keys: &KeyTable,
+    problems: &mut Vec<Problem>,
+) -> Option<AdminToken> {
+    let token = config.admin.token.as_ref()?.value.expose();
+    let path = FieldPath::root().field("admin").field("token");
+    if token.is_empty() {
+        let message = "`token` is empty, so the admin API serves `/metrics` alone";
+        problems.push(Problem::warning(path, message).with_help(NEW_TOKEN));
+        return None;
+    }
+    if token.len() < SHORTEST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("a token is at least {SHORTEST_TOKEN} visible ASCII characters");
+        problems.push(Problem::error(path, message).with_help(NEW_TOKEN));
+    } else if keys.find(token.as_bytes()).is_some() {
+        let message = "this token is also a key: whoever may use the gateway could administer it";
+        problems.push(Problem::error(path, message).with_help(NEW_TOKEN));
+    }
+    Some(AdminToken::of(token))
+}
+
+const NEW_TOKEN: &str = "`openssl rand -hex 16` prints a good one";
+
+fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port()
+        && one.port() != 0
+        && same_family
+        && (one.ip() == other.ip() || one.ip().is_unspecified())
+}
