@@ -1,0 +1,78 @@
+# What there is to do here. All that these need beside git, a C compiler, make, curl, Python 3 and Rust is installed by
+# them, and they say so.
+#
+#   make run      build, and serve at once: a key made for the run, and a mock AI upstream behind the gateway
+#   make test     everything that must pass
+#   make check    format, lints, documentation, licences and sources of the dependencies
+#   make release  the optimised binary, target/release/keygate
+#   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
+
+.DELETE_ON_ERROR:
+.PHONY: run test check release audit sdk tools fmt clippy doc deny cargo-deny
+
+# Dependencies are as in Cargo.lock, here and in CI.
+CARGO := cargo
+LOCKED := --locked
+
+CARGO_DENY_VERSION := 0.20.2
+RUST_ADVICE := 'keygate: Rust is missing. https://rustup.rs says how to install it; then run make again.'
+
+# A quick build, the same one that the tests use; `make release` makes the one to deploy.
+run: tools
+	$(CARGO) build $(LOCKED)
+	@exec target/debug/keygate run
+
+release: tools
+	$(CARGO) build $(LOCKED) --release
+
+# cargo-nextest runs each test in a process of its own and reports better, but nothing depends on it.
+test: tools sdk
+	$(CARGO) test $(LOCKED) --quiet --doc
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  set -x; $(CARGO) nextest run $(LOCKED) --no-fail-fast; \
+	else \
+	  echo 'keygate: cargo-nextest is not installed; `cargo test` does as well' >&2; \
+	  set -x; $(CARGO) test $(LOCKED) --no-fail-fast --lib --bins --tests; \
+	fi
+
+check: fmt clippy doc deny
+
+fmt: tools
+	$(CARGO) fmt --check
+
+clippy: tools
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+doc: tools
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+
+# Without advisories: their database is fetched from the network, and a check must give the same answer today and
+# tomorrow. `make audit` asks for them.
+deny: cargo-deny
+	$(CARGO) deny --offline check bans licenses sources
+
+audit: cargo-deny
+	$(CARGO) deny check advisories
+
+cargo-deny: tools
+	@$(CARGO) deny --version >/dev/null 2>&1 || { \
+	  echo 'keygate: cargo-deny is missing; installing: cargo install cargo-deny' >&2; \
+	  $(CARGO) install --locked --quiet cargo-deny --version $(CARGO_DENY_VERSION); }
+
+# Pingora's build needs cmake.
+tools:
+	@command -v $(CARGO) >/dev/null || { echo $(RUST_ADVICE) >&2; exit 1; }
+	@command -v cmake >/dev/null || .ci/install cmake
+
+# The official Python SDKs, which the tests call the gateway with, in a virtual environment of their own.
+SDK_REQUIREMENTS := $(wildcard tests/sdk/requirements.txt)
+
+sdk: $(SDK_REQUIREMENTS:tests/sdk/requirements.txt=target/sdk-venv/installed)
+
+target/sdk-venv/installed: tests/sdk/requirements.txt
+	@command -v python3 >/dev/null || .ci/install python3
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || .ci/install python3-venv
+	@echo 'keygate: installing the Python SDKs of $< into target/sdk-venv' >&2
+	python3 -m venv --clear target/sdk-venv
+	target/sdk-venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
