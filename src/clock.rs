@@ -2,7 +2,7 @@
 //!
 //! Everything else takes the time as an argument, so that it can be tested with any.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
@@ -22,4 +22,9 @@ impl Serialize for UnixSeconds {
 pub fn now() -> UnixSeconds {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixSeconds(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A moment to measure durations from.
+pub fn instant() -> Instant {
+    Instant::now()
 }

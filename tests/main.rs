@@ -21,6 +21,8 @@ mod forwarding;
 mod http2;
 /// Many keys: their form, what each may do, how they are changed while requests flow.
 mod keys;
+/// Metrics: what is counted, where; dashboard and alerts.
+mod metrics;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
 /// Which peer a request goes to, and what the caller gets when none works.

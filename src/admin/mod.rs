@@ -5,7 +5,7 @@
 //!
 //! | route | does | in |
 //! |---|---|---|
-//! | `GET /metrics` | metrics in the Prometheus text format, without a token | `telemetry::metrics` |
+//! | `GET /metrics` | metrics in the Prometheus text format, without a token | `metrics` |
 //! | `GET /api/status` | what is in force, and why | `status` |
 //! | `POST /api/reload` | reads the config again | `reload` |
 //!
@@ -14,6 +14,7 @@
 mod attempts;
 mod guard;
 mod listener;
+mod metrics;
 mod reload;
 mod reply;
 mod status;
@@ -26,16 +27,13 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tokio::sync::mpsc;
 
 use crate::clock::UnixSeconds;
 use crate::policy::{Exposure, Snapshot};
 use crate::telemetry::in_flight::InFlight;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::Fleet;
 use attempts::Attempts;
 use reply::Refusal;
@@ -60,6 +58,8 @@ pub struct Handles {
     pub requests: &'static InFlight,
     /// Connections of clients that are open.
     pub connections: &'static InFlight,
+    /// The numbers of the process.
+    pub metrics: &'static Metrics,
 }
 
 /// What does not change while the process runs.
@@ -98,24 +98,11 @@ pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<()> {
 
 fn routes(api: Arc<Api>) -> Router {
     Router::new()
-        .route("/metrics", get(show_metrics))
+        .route("/metrics", get(metrics::show))
         .route("/api/status", get(status::show))
         .route("/api/reload", post(reload::ask))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::check))
         .with_state(api)
-}
-
-async fn show_metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
-    let Handles { in_force, requests, connections, .. } = &api.handles;
-    let mut text = String::new();
-    in_force.show(&mut |policy, _| {
-        text = metrics::render(&metrics::Gauges {
-            generation: policy.generation,
-            connections: connections.count(),
-            requests: requests.count(),
-        });
-    });
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }

@@ -98,6 +98,13 @@ impl ReloadLog {
         }));
     }
 
+    /// Notes that the file holds again what is in force.
+    pub fn restored(&self, at: UnixSeconds) {
+        let before = self.last();
+        let outcome = Outcome::Accepted;
+        self.last.store(Arc::new(LastReload { at, outcome, problems: Vec::new(), ..(*before).clone() }));
+    }
+
     /// Notes that a config cannot be used. What was known of the one in force stays.
     pub fn rejected(&self, at: UnixSeconds, problems: Vec<String>) {
         self.rejected.fetch_add(1, Ordering::Relaxed);

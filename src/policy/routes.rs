@@ -15,11 +15,20 @@ pub struct UpstreamId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteId(usize);
 
+impl RouteId {
+    /// Its place in the order of [`RouteTable::specs`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// One route, beside what it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
     /// Its name, if it was given one.
     pub name: Option<Arc<str>>,
+    /// What metrics and logs call it: its name, or the host and path that it matches.
+    pub label: Arc<str>,
     /// Where it leads.
     pub upstream: UpstreamId,
 }
@@ -85,6 +94,11 @@ impl RouteTable {
     /// What a route of this table says.
     pub fn route(&self, id: RouteId) -> Option<&RouteSpec> {
         self.specs.get(id.0)
+    }
+
+    /// What each route says, in the order of the config.
+    pub fn specs(&self) -> impl Iterator<Item = &RouteSpec> {
+        self.specs.iter()
     }
 
     /// The route for a request: `host` as in its `Host` field, `path` as it stands in the request, before `?`.
@@ -175,7 +189,7 @@ mod tests {
     }
 
     fn to(number: usize) -> RouteSpec {
-        RouteSpec { name: None, upstream: UpstreamId(number) }
+        RouteSpec { name: None, label: "".into(), upstream: UpstreamId(number) }
     }
 
     fn prefix(path: &str) -> RouteMatch {

@@ -25,6 +25,7 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     match auth::decide(&ctx.live.policy, &facts, now) {
         Ok(permit) => ctx.permit = Some(permit),
         Err(deny) => {
+            ctx.notes.deny = Some(deny);
             log_denial(gateway, session, ctx, deny, now);
             reply::deny(session, &deny, &ctx.request_id).await?;
             return Ok(true);

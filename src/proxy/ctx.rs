@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::Live;
 use super::fault::Fault;
+use super::notes::Notes;
 use crate::auth::Permit;
 use crate::policy::{RouteId, RouteSpec};
 use crate::telemetry::in_flight::UnderWay;
@@ -26,6 +27,8 @@ pub struct Ctx {
     pub(super) attempts: Attempts,
     /// What to tell the caller, where Pingora's error alone would not say it.
     pub(super) fault: Option<Fault>,
+    /// When what happened to it.
+    pub(super) notes: Notes,
     /// Counts this request as under way.
     _under_way: UnderWay,
 }
@@ -39,6 +42,7 @@ impl Ctx {
             route: None,
             attempts: Attempts::default(),
             fault: None,
+            notes: Notes::new(),
             _under_way: under_way,
         }
     }

@@ -9,6 +9,7 @@
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
 //! | `upstream_response_filter` | strips what only we may say | `headers` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
+//! | `logging` | counts what came of it | `notes` |
 //!
 //! It never sees a config type, and no request comes past `admit`.
 
@@ -18,6 +19,7 @@ mod fault;
 mod forward;
 mod guard;
 mod headers;
+mod notes;
 mod reply;
 mod request_id;
 
@@ -35,6 +37,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::policy::{PolicyHandle, Snapshot};
 use crate::telemetry::denial_log::DenialLog;
 use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::metrics::Meters;
 use crate::upstream::Fleet;
 
 /// What is in force: a policy and the peers that belong to it, replaced together.
@@ -44,6 +47,8 @@ pub struct Live {
     pub policy: Snapshot,
     /// The peers of that policy.
     pub fleet: Fleet,
+    /// Where its requests are counted.
+    pub meters: Meters,
 }
 
 /// The gateway.
@@ -77,6 +82,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        notes::peer_wanted(ctx);
         forward::choose_peer(ctx)
     }
 
@@ -116,11 +122,16 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        notes::response_arrived(response, ctx);
         headers::prepare_response(response, ctx)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
         forward::fail_to_proxy(session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+        notes::finish(session, ctx);
     }
 
     /// Without the query, where Gemini's clients may put a key.

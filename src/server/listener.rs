@@ -16,19 +16,22 @@ use tokio::sync::Notify;
 use super::bind::BoundListener;
 use super::h2c;
 use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::metrics::Metrics;
 
 /// Connections of one service: how many there are, and whether new ones are taken.
 #[derive(Debug)]
 pub(super) struct Connections {
     /// Those that are open.
     pub(super) open: &'static InFlight,
+    /// Where those that come are counted.
+    metrics: &'static Metrics,
     /// Told once the listeners are closed.
     closed: Notify,
 }
 
 impl Connections {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { open: InFlight::leak(), closed: Notify::new() })
+    pub(super) fn new(metrics: &'static Metrics) -> Arc<Self> {
+        Arc::new(Self { open: InFlight::leak(), metrics, closed: Notify::new() })
     }
 
     /// Returns once the listeners are closed and no connection is left.
@@ -123,6 +126,7 @@ struct CountedApp<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.connections.open.begin();
+        self.connections.metrics.connected();
         let cleartext = stream.get_ssl_digest().is_none();
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         self.app.process_new(stream, shutdown).await

@@ -37,6 +37,7 @@ use crate::origin::Origin;
 use crate::policy::{Compiled, PolicyHandle, Startup};
 use crate::proxy::{Gateway, Live};
 use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
 use bind::BoundListener;
 use listener::{Connections, Endpoint, ListeningService};
@@ -115,8 +116,10 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
 
     let fleet = Fleet::new(&snapshot, None);
     runtime.block_on(resolve::refresh(&fleet));
-    let live = Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet })));
-    let (requests, connections) = (InFlight::leak(), Connections::new());
+    let metrics = Metrics::leak();
+    let meters = metrics.meters(&snapshot);
+    let live = Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, meters })));
+    let (requests, connections) = (InFlight::leak(), Connections::new(metrics));
 
     let mut server = new_server(startup.threads);
     let gateway = Gateway::new(Arc::clone(&live), requests);
@@ -133,7 +136,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
             "origin",
             Origin::new(),
             vec![Endpoint { socket: origin, tls: None }],
-            Connections::new(),
+            Connections::new(Metrics::leak()),
         );
         server.add_service(service.with_threads(1));
     }
@@ -159,6 +162,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
             process,
             requests,
             connections: connections.open,
+            metrics,
         };
         admin::serve(socket, handles)
             .map_err(|error| RunError::System { what: "serve the admin API", error })?;
@@ -188,7 +192,7 @@ pub fn run_origin(
     let address = listener.address;
     let runtime = supervising_runtime()?;
     let mut signals = install_signals(&runtime)?;
-    let connections = Connections::new();
+    let connections = Connections::new(Metrics::leak());
     let mut server = new_server(threads);
     server.add_service(ListeningService::new(
         "origin",

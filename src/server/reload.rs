@@ -96,7 +96,9 @@ impl Reloader {
         let generation = self.live.load().policy.generation + 1;
         match self.source.load(&self.listen, generation, Some(&self.in_force.startup)) {
             Ok(loaded) => {
-                self.rejected = None;
+                if self.rejected.take().is_some() {
+                    self.log.restored(clock::now());
+                }
                 self.in_force.files.clone_from(&loaded.files);
                 if trigger == Trigger::Signal || loaded.config != self.in_force.config {
                     self.put_in_force(loaded).await;
@@ -121,7 +123,8 @@ impl Reloader {
             let _ = tokio::time::timeout(LONGEST_LOOKUP, resolve::refresh(&fleet)).await;
         }
         let (generation, mode, keys) = (snapshot.generation, snapshot.mode, snapshot.keys.len());
-        self.live.replace(Arc::new(Live { policy: snapshot, fleet }));
+        let meters = self.live.load().meters.next(&snapshot);
+        self.live.replace(Arc::new(Live { policy: snapshot, fleet, meters }));
         self.in_force.config = loaded.config;
         self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();

@@ -85,7 +85,7 @@ impl Drop for UnderWay {
 }
 
 /// Threads numbered in the order in which they first ask.
-fn thread_number() -> usize {
+pub(super) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: Cell<Option<usize>> = const { Cell::new(None) });
     NUMBER.with(|number| {

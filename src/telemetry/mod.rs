@@ -1,6 +1,8 @@
 //! What the gateway tells about itself: its log, the line for each denial, what is under way.
 
+pub mod cells;
 pub mod denial_log;
+mod exposition;
 pub mod in_flight;
 pub mod log;
 pub mod metrics;

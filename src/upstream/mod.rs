@@ -66,6 +66,11 @@ impl Fleet {
         self.upstreams.get(id.0)
     }
 
+    /// Every upstream, in the order of their ids.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.iter()
+    }
+
     /// Every peer of every upstream.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.upstreams.iter().flat_map(|upstream| &upstream.peers)
@@ -88,6 +93,11 @@ impl Upstream {
     /// Its name in the config.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its peers, in the order of the config.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter()
     }
 
     /// The `Host` to send in place of the client's.

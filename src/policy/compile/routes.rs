@@ -1,6 +1,7 @@
 //! Routes: each leads to an upstream that exists and matches something that no other one does.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::is_host;
 use crate::config::{self, Config};
@@ -39,7 +40,18 @@ pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> Ro
 }
 
 fn spec(route: &config::Route, upstream: UpstreamId) -> RouteSpec {
-    RouteSpec { name: route.name.as_deref().map(Into::into), upstream }
+    let name: Option<Arc<str>> = route.name.as_deref().map(Into::into);
+    RouteSpec { label: name.clone().unwrap_or_else(|| label(route).into()), name, upstream }
+}
+
+/// As much as anyone reads in a table; a path can be longer.
+const LONGEST_LABEL: usize = 128;
+
+/// A route without a name is called by what it matches.
+fn label(route: &config::Route) -> String {
+    let path = route.path.as_deref().or(route.path_prefix.as_deref()).unwrap_or_default();
+    let label = format!("{}{path}", route.host.as_deref().unwrap_or_default());
+    label.chars().take(LONGEST_LABEL).collect()
 }
 
 /// A name is one word, and no path: where routes are named, a path prefix can stand as well.
