@@ -39,5 +39,7 @@ mod streaming;
 mod support;
 /// TLS toward the clients: certificates by name, their change, clients with certificates of their own.
 mod tls;
+/// A new process takes over the listening sockets.
+mod upgrade;
 /// TLS and HTTP/2 toward the peers.
 mod upstream_protocols;

@@ -28,7 +28,7 @@ use std::{io, thread};
 
 use axum::Router;
 use axum::routing::{get, post};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
 use crate::policy::{Exposure, Snapshot};
@@ -87,13 +87,25 @@ struct Api {
 ///
 /// # Errors
 /// The system refuses a thread or a runtime.
-pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<()> {
+pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<Listening> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (open, closed) = oneshot::channel::<()>();
     let routes = routes(Arc::new(Api { handles, attempts: Attempts::default() }));
-    thread::Builder::new()
-        .name("admin".to_owned())
-        .spawn(move || runtime.block_on(listener::accept(socket, routes)))
-        .map(drop)
+    thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = listener::accept(socket, routes) => {}
+                _ = closed => {}
+            }
+        });
+    })?;
+    Ok(Listening { _open: open })
+}
+
+/// The admin API answers as long as this is kept.
+#[derive(Debug)]
+pub struct Listening {
+    _open: oneshot::Sender<()>,
 }
 
 fn routes(api: Arc<Api>) -> Router {

@@ -77,7 +77,7 @@ async fn answer_health(gateway: &Gateway, session: &mut Session, ctx: &Ctx) -> R
         reply::health_options(session).await?;
     } else if *method != Method::GET && *method != Method::HEAD {
         return fault_reply(session, ctx, Fault::MethodNotAllowed(reply::HEALTH_METHODS)).await;
-    } else if gateway.requests.is_draining() {
+    } else if gateway.requests.is_stopping() {
         return fault_reply(session, ctx, Fault::Draining).await;
     } else {
         reply::healthy(session).await?;

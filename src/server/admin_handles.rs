@@ -1,6 +1,6 @@
 //! What the admin API is handed: its socket, and a view of what is in force.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use super::bind::{self, BindError, BoundListener};
@@ -21,9 +21,10 @@ pub(super) const MOST_WAITING: usize = 8;
 pub(super) fn bind(
     source: &ConfigSource,
     address: Option<SocketAddr>,
+    inherited: &mut Vec<TcpListener>,
 ) -> Result<Option<BoundListener>, BindError> {
     let Some(address) = address else { return Ok(None) };
-    match (bind::bind(address), source) {
+    match (bind::take_or_bind(address, inherited), source) {
         (Ok(listener), _) => Ok(Some(listener)),
         (Err(error), ConfigSource::Embedded(_)) => {
             log::warn!("there is no admin API in this run: {error}");

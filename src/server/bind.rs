@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::policy::ListenAddress;
 
@@ -52,15 +52,21 @@ impl fmt::Display for BindError {
     }
 }
 
-/// Binds every address, or none.
+/// Binds every address, or none. A socket that was inherited is taken over where it has the address.
+///
+/// One that is left over is kept if a new one has its port on every interface, as when LAN access is switched on: what
+/// waits in its queue is not lost. The others close here, and with them, once it has drained, the predecessor's.
 ///
 /// # Errors
 /// The first address that cannot be bound. An optional one may be missing where the machine has no IPv6, but not
 /// because somebody else holds it.
-pub(super) fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<BoundListener>, BindError> {
+pub(super) fn bind_all(
+    addresses: &[ListenAddress],
+    mut inherited: Vec<TcpListener>,
+) -> Result<Vec<BoundListener>, BindError> {
     let mut bound = Vec::with_capacity(addresses.len());
     for listen in addresses {
-        match bind(listen.address) {
+        match take_or_bind(listen.address, &mut inherited) {
             Ok(listener) => bound.push(listener),
             Err(error) if listen.optional && error.lacks_address_family() => {
                 log::info!("this machine has no IPv6, so `{}` is left out", listen.address);
@@ -68,7 +74,64 @@ pub(super) fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<BoundListener>
             Err(error) => return Err(error),
         }
     }
+    let covered: Vec<BoundListener> =
+        inherited.into_iter().filter_map(|socket| BoundListener::inherited(socket).ok()).collect();
+    let everywhere: Vec<SocketAddr> = bound
+        .iter()
+        .map(|listener| listener.address)
+        .filter(|address| address.ip().is_unspecified())
+        .collect();
+    bound.extend(covered.into_iter().filter(|old| {
+        everywhere
+            .iter()
+            .any(|new| new.port() == old.address.port() && new.is_ipv4() == old.address.is_ipv4())
+    }));
     Ok(bound)
+}
+
+/// Takes the inherited socket with this address, or binds one.
+///
+/// # Errors
+/// The address cannot be bound.
+pub(super) fn take_or_bind(
+    address: SocketAddr,
+    inherited: &mut Vec<TcpListener>,
+) -> Result<BoundListener, BindError> {
+    match inherited.iter().position(|socket| has_address(socket, address)) {
+        Some(at) => BoundListener::inherited(inherited.remove(at)),
+        None => bind_beside(address, inherited),
+    }
+}
+
+/// Whether a socket is bound there; port 0 asks for any.
+fn has_address(socket: &TcpListener, wanted: SocketAddr) -> bool {
+    socket
+        .local_addr()
+        .is_ok_and(|address| address == wanted || (wanted.port() == 0 && wanted.ip() == address.ip()))
+}
+
+/// Binds an address whose port an inherited socket may hold on other interfaces. Both sides must agree to that for the
+/// moment; not longer, or a second gateway could be started beside this one by mistake.
+fn bind_beside(address: SocketAddr, inherited: &[TcpListener]) -> Result<BoundListener, BindError> {
+    let same_port = |socket: &&TcpListener| {
+        socket.local_addr().is_ok_and(|other| other.port() == address.port() && other != address)
+    };
+    let neighbours: Vec<SockRef<'_>> = inherited.iter().filter(same_port).map(SockRef::from).collect();
+    let share = |on: bool| {
+        for neighbour in &neighbours {
+            if let Err(error) = neighbour.set_reuse_port(on) {
+                log::warn!("an inherited socket cannot share its port: {error}");
+            }
+        }
+    };
+    share(true);
+    let bound = bind_sharing(address, !neighbours.is_empty());
+    share(false);
+    if let Ok(listener) = &bound {
+        // Only a socket that was bound so can be asked to forget it.
+        let _ = SockRef::from(&listener.socket).set_reuse_port(false);
+    }
+    bound
 }
 
 /// Binds one address; port 0 lets the system choose one.
@@ -76,10 +139,17 @@ pub(super) fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<BoundListener>
 /// # Errors
 /// The address cannot be bound.
 pub(super) fn bind(address: SocketAddr) -> Result<BoundListener, BindError> {
+    bind_sharing(address, false)
+}
+
+fn bind_sharing(address: SocketAddr, share_port: bool) -> Result<BoundListener, BindError> {
     let listen = || -> io::Result<BoundListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for the connections of the last run to time out (TIME_WAIT).
         socket.set_reuse_address(true)?;
+        if share_port {
+            socket.set_reuse_port(true)?;
+        }
         if address.is_ipv6() {
             // `::` beside `0.0.0.0`, each for its own family.
             socket.set_only_v6(true)?;
@@ -91,6 +161,18 @@ pub(super) fn bind(address: SocketAddr) -> Result<BoundListener, BindError> {
         Ok(BoundListener { address: socket.local_addr()?, socket })
     };
     listen().map_err(|error| BindError { address, holders: holders(&error, address), error })
+}
+
+impl BoundListener {
+    /// One that listens already.
+    fn inherited(socket: TcpListener) -> Result<Self, BindError> {
+        let ready = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        match ready {
+            Ok(address) => Ok(Self { address, socket }),
+            Err(error) => Err(BindError { address: nowhere, holders: Vec::new(), error }),
+        }
+    }
 }
 
 impl BindError {
@@ -168,11 +250,43 @@ mod tests {
         drop(first);
     }
 
+    fn wanted(address: SocketAddr) -> [ListenAddress; 1] {
+        [ListenAddress { address, optional: false }]
+    }
+
+    #[test]
+    fn an_inherited_socket_is_taken_over() {
+        let old = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        for address in [old.address, "127.0.0.1:0".parse().unwrap()] {
+            let inherited = vec![old.socket.try_clone().unwrap()];
+            let bound = bind_all(&wanted(address), inherited).unwrap();
+            assert_eq!(bound.iter().map(|listener| listener.address).collect::<Vec<_>>(), [old.address]);
+        }
+    }
+
+    #[test]
+    fn lan_access_can_be_switched_on_and_off_while_the_old_socket_listens() {
+        let loopback = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], loopback.address.port()));
+        let inherited = vec![loopback.socket.try_clone().unwrap()];
+        let bound = bind_all(&wanted(everywhere), inherited).unwrap();
+        let addresses: Vec<_> = bound.iter().map(|listener| listener.address).collect();
+        assert_eq!(addresses, [everywhere, loopback.address], "the old one goes on for what waits in it");
+        assert!(bind(everywhere).is_err(), "nobody else may share the port");
+        assert!(bind(loopback.address).is_err(), "nobody else may share the port");
+        drop(loopback);
+        let inherited = bound.into_iter().take(1).map(|listener| listener.socket).collect();
+        let address = SocketAddr::from(([127, 0, 0, 1], everywhere.port()));
+        let bound = bind_all(&wanted(address), inherited).unwrap();
+        assert_eq!(bound.iter().map(|listener| listener.address).collect::<Vec<_>>(), [address]);
+    }
+
     #[test]
     fn an_address_of_another_machine_is_no_missing_ipv6() {
         // RFC 5737: documentation addresses are nobody's.
         let address = "192.0.2.1:0".parse().unwrap();
-        let error = bind_all(&[ListenAddress { address, optional: false }]).unwrap_err().to_string();
+        let error =
+            bind_all(&[ListenAddress { address, optional: false }], Vec::new()).unwrap_err().to_string();
         assert!(error.contains("no interface of this machine"), "{error}");
     }
 }

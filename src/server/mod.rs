@@ -15,6 +15,7 @@ mod source;
 mod stop;
 mod supervise;
 mod tls;
+mod upgrade;
 mod watch;
 
 pub use bind::BindError;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
-use pingora_proxy::http_proxy;
+use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -45,6 +46,7 @@ use reload::{InForce, Reloader};
 use signals::Signals;
 use stop::Stopper;
 use supervise::Supervisor;
+use upgrade::Upgrade;
 
 /// What to serve.
 #[derive(Debug)]
@@ -108,9 +110,11 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
         source.load(&listen, 1, None).map_err(|Rejected(problems)| RunError::Config(problems))?;
     let Compiled { snapshot, startup, .. } = compiled;
     log_warnings(&warnings);
-    let listeners = bind::bind_all(&startup.listen)?;
+    let mut inherited = upgrade::inherited_sockets();
+    let listeners = bind::bind_all(&startup.listen, inherited.gateway)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    let admin = admin_handles::bind(&source, startup.admin)?;
+    let admin = admin_handles::bind(&source, startup.admin, &mut inherited.admin)?;
+    let upgrade = Upgrade::prepare(&listeners, admin.as_ref());
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
 
@@ -122,23 +126,12 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let (requests, connections) = (InFlight::leak(), Connections::new(metrics));
 
     let mut server = new_server(startup.threads);
-    let gateway = Gateway::new(Arc::clone(&live), requests);
-    let mut proxy = http_proxy(&server.configuration, gateway);
-    let mut http_options = HttpServerOptions::default();
-    // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
-    http_options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(http_options);
     let endpoints = endpoints(listeners, &startup, &live)?;
-    let service = ListeningService::new("keygate", proxy, endpoints, Arc::clone(&connections));
-    server.add_service(if startup.h2c { service.with_h2c() } else { service });
-    if let Some(OriginListener(origin)) = origin {
-        let service = ListeningService::new(
-            "origin",
-            Origin::new(),
-            vec![Endpoint { socket: origin, tls: None }],
-            Connections::new(Metrics::leak()),
-        );
-        server.add_service(service.with_threads(1));
+    let gateway = Gateway::new(Arc::clone(&live), requests);
+    let service = gateway_service(&server, gateway, endpoints, &connections, startup.h2c);
+    server.add_service(service);
+    if let Some(origin) = origin {
+        server.add_service(origin_service(origin));
     }
     log_start(&live.load(), server.configuration.threads, &startup, &addresses);
     let stopper = Stopper::default();
@@ -147,6 +140,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
 
     let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
     let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
+    let mut admin_api = None;
     if let Some(BoundListener { address, socket }) = admin {
         let process = Process {
             listeners: addresses,
@@ -164,15 +158,18 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
             connections: connections.open,
             metrics,
         };
-        admin::serve(socket, handles)
-            .map_err(|error| RunError::System { what: "serve the admin API", error })?;
+        let listening = admin::serve(socket, handles);
+        admin_api = Some(listening.map_err(|error| RunError::System { what: "serve the admin API", error })?);
         log::info!("admin API on http://{address}");
     }
     let resolve_now = Arc::new(Notify::new());
     let in_force = InForce { config, files, startup };
     let reloader =
         Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now), reloads);
-    let supervisor = Supervisor { live, requests, connections, stopper, signals, reloads_asked };
+    upgrade::relieve_predecessor();
+    let admin = admin_api;
+    let supervisor =
+        Supervisor { live, requests, connections, stopper, signals, reloads_asked, admin, upgrade };
     let outcome = runtime.block_on(supervisor.run(reloader, resolve_now, ended));
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_background();
@@ -208,6 +205,30 @@ pub fn run_origin(
             _ = ended => Err(RunError::Ended),
         }
     })
+}
+
+/// The phases, run by Pingora, on the gateway's listeners.
+fn gateway_service(
+    server: &Server,
+    gateway: Gateway,
+    endpoints: Vec<Endpoint>,
+    connections: &Arc<Connections>,
+    h2c: bool,
+) -> ListeningService<HttpProxy<Gateway>> {
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut http_options = HttpServerOptions::default();
+    // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
+    http_options.allow_connect_method_proxying = true;
+    proxy.server_options = Some(http_options);
+    let service = ListeningService::new("keygate", proxy, endpoints, Arc::clone(connections));
+    if h2c { service.with_h2c() } else { service }
+}
+
+/// The origin of the embedded default, beside the gateway.
+fn origin_service(OriginListener(socket): OriginListener) -> ListeningService<Origin> {
+    let endpoints = vec![Endpoint { socket, tls: None }];
+    ListeningService::new("origin", Origin::new(), endpoints, Connections::new(Metrics::leak()))
+        .with_threads(1)
 }
 
 /// The bound sockets of the gateway, each with TLS where the config has it.

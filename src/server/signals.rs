@@ -4,12 +4,14 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Handlers for SIGTERM, SIGINT and SIGHUP. From the moment this exists none of them ends the process by itself.
+/// Handlers for SIGTERM, SIGINT, SIGHUP, SIGUSR2 and SIGQUIT. From the moment this exists none of them ends the process by itself.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
+    relieved: Signal,
 }
 
 impl Signals {
@@ -22,6 +24,8 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+            relieved: signal(SignalKind::quit())?,
         })
     }
 
@@ -39,6 +43,8 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
+            _ = self.relieved.recv() => Asked::Relieved,
         }
     }
 }
@@ -50,4 +56,8 @@ pub(super) enum Asked {
     Stop(&'static str),
     /// To read the config again.
     Reload,
+    /// To start the program anew with the sockets (as nginx has it).
+    Upgrade,
+    /// To drain, because another process has the sockets now.
+    Relieved,
 }

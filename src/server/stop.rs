@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::listener::Connections;
 use super::signals::Signals;
-use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::in_flight::{Draining, InFlight};
 
 /// Longer than any grace that a config can have: the process ends before Pingora's own waiting does.
 pub(super) const NEVER_SECONDS: u64 = 7 * 24 * 3600;
@@ -47,6 +47,7 @@ impl ShutdownSignalWatch for Stopper {
 pub(super) struct Limits {
     pub(super) delay: Duration,
     pub(super) grace: Duration,
+    pub(super) why: Draining,
 }
 
 /// Runs the three steps.
@@ -58,8 +59,8 @@ pub(super) async fn drain(
     signals: &mut Signals,
 ) {
     let begun = Instant::now();
-    requests.start_draining();
-    connections.open.start_draining();
+    requests.start_draining(limits.why);
+    connections.open.start_draining(limits.why);
     log::info!(
         "stopping: {} requests in flight may take up to {}",
         requests.count(),

@@ -1,6 +1,7 @@
 //! The main thread's loop: signals, file changes, names to resolve; and the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -9,10 +10,11 @@ use super::listener::Connections;
 use super::reload::{Reloader, Trigger};
 use super::signals::{Asked, Signals};
 use super::stop::{self, Limits, Stopper};
-use crate::admin::ReloadRequest;
+use super::upgrade::Upgrade;
+use crate::admin::{Listening, ReloadRequest};
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
-use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::in_flight::{Draining, InFlight};
 use crate::upstream::resolve;
 
 /// All that the loop needs.
@@ -24,6 +26,9 @@ pub(super) struct Supervisor {
     pub(super) signals: Signals,
     /// Reloads that the admin API asks for.
     pub(super) reloads_asked: mpsc::Receiver<ReloadRequest>,
+    /// The admin API, if it is on.
+    pub(super) admin: Option<Listening>,
+    pub(super) upgrade: Upgrade,
 }
 
 impl Supervisor {
@@ -42,9 +47,17 @@ impl Supervisor {
             tokio::select! {
                 asked = self.signals.next() => match asked {
                     Asked::Reload => reloader.reload(Trigger::Signal).await,
+                    Asked::Upgrade => self.upgrade.start(),
+                    Asked::Relieved => {
+                        log::info!("another process serves now; this one drains");
+                        // Its successor answers there; two would answer in turn.
+                        self.admin = None;
+                        self.drain(Draining::HandOver).await;
+                        return Ok(());
+                    }
                     Asked::Stop(signal) => {
                         log::info!("{signal} received");
-                        self.stop().await;
+                        self.drain(Draining::Stop).await;
                         return Ok(());
                     }
                 },
@@ -53,15 +66,22 @@ impl Supervisor {
                     // Who asked may be gone.
                     let _ = reply.send(reloader.last());
                 }
+                how = self.upgrade.failed() => {
+                    log::error!("not upgraded: the new process ended ({how}); this one goes on");
+                }
                 () = reloader.file_event() => reloader.reload(Trigger::FileEvent).await,
                 _ = &mut ended => return Err(RunError::Ended),
             }
         }
     }
 
-    async fn stop(&mut self) {
+    async fn drain(&mut self, why: Draining) {
+        // Or the sockets would go on listening with nobody to accept.
+        self.upgrade.close_sockets();
         let policy = &self.live.load().policy;
-        let limits = Limits { delay: policy.shutdown_delay, grace: policy.shutdown_grace };
+        // A load balancer has nothing to notice where another process serves already.
+        let delay = if why == Draining::Stop { policy.shutdown_delay } else { Duration::ZERO };
+        let limits = Limits { delay, grace: policy.shutdown_grace, why };
         stop::drain(&self.stopper, limits, self.requests, &self.connections, &mut self.signals).await;
     }
 }

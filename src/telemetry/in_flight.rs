@@ -1,7 +1,7 @@
 //! `InFlight`: how much is under way, cheap to count on every thread, and possible to wait for.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -15,8 +15,18 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub struct InFlight {
     shards: [Shard; SHARDS],
-    draining: AtomicBool,
+    draining: AtomicU8,
     ended: Notify,
+}
+
+/// Why there is a wait for the end of what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Draining {
+    /// The gateway stops.
+    Stop = 1,
+    /// Another process serves in its place.
+    HandOver = 2,
 }
 
 /// Two lines: processors prefetch in pairs.
@@ -33,7 +43,7 @@ impl InFlight {
     pub fn leak() -> &'static Self {
         Box::leak(Box::new(Self {
             shards: std::array::from_fn(|_| Shard::default()),
-            draining: AtomicBool::new(false),
+            draining: AtomicU8::new(0),
             ended: Notify::new(),
         }))
     }
@@ -50,13 +60,18 @@ impl InFlight {
     }
 
     /// From now on it is being waited for.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+    pub fn start_draining(&self, why: Draining) {
+        self.draining.store(why as u8, Ordering::SeqCst);
     }
 
     /// Whether it is being waited for.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.draining.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether it is being waited for because the gateway stops.
+    pub fn is_stopping(&self) -> bool {
+        self.draining.load(Ordering::SeqCst) == Draining::Stop as u8
     }
 
     /// Returns once nothing is under way. Call [`InFlight::start_draining`] first, or the end may go unnoticed.
@@ -116,7 +131,7 @@ mod tests {
     fn drained_waits_for_the_last_one() {
         let in_flight = InFlight::leak();
         let last = in_flight.begin();
-        in_flight.start_draining();
+        in_flight.start_draining(Draining::Stop);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut drained = Box::pin(in_flight.drained());

@@ -1,0 +1,167 @@
+//! A new process takes over while requests flow; listeners change the same way.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use crate::support::{Gateway, KEY, Origin, PATIENCE, config};
+
+/// Upgrades in a row under load.
+const UPGRADES: usize = 5;
+
+/// The process that serves in the end, which is no child of ours.
+struct Successor(u32);
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).status();
+    }
+}
+
+/// Sends SIGUSR2 to process `old` and waits until another has taken over.
+fn upgrade(gateway: &Gateway, old: u32) -> Successor {
+    let sent = Command::new("kill").args(["-USR2", &old.to_string()]).status().unwrap();
+    assert!(sent.success());
+    let text = format!(" took over from process {old}");
+    let line = gateway.program().wait_for_log("the successor", |line| line.contains(&text));
+    let (_, pid) = line.split_once("] process ").unwrap();
+    Successor(pid.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Clients that open a connection for each request, until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let clients = (0..4)
+            .map(|_| {
+                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                std::thread::spawn(move || {
+                    let mut failures = Vec::new();
+                    while !stop.load(Ordering::SeqCst) {
+                        match request(address) {
+                            Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {}
+                            Ok(answer) => failures.push(answer),
+                            Err(error) => failures.push(error.to_string()),
+                        }
+                        answered.fetch_add(1, Ordering::SeqCst);
+                    }
+                    failures
+                })
+            })
+            .collect();
+        Self { stop, answered, clients }
+    }
+
+    /// Waits for so many more requests.
+    fn wait_for(&self, requests: usize) {
+        let begun = self.answered.load(Ordering::SeqCst);
+        crate::support::wait_for("requests", || {
+            (self.answered.load(Ordering::SeqCst) >= begun + requests).then_some(())
+        });
+    }
+
+    /// How many requests were made, and what went wrong.
+    fn end(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::SeqCst);
+        let failures = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (self.answered.load(Ordering::SeqCst), failures)
+    }
+}
+
+fn request(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nx-api-key: {KEY}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn no_request_is_lost_and_a_stream_goes_on_across_upgrades() {
+    let (sender, events) = std::sync::mpsc::channel::<&str>();
+    let events = std::sync::Mutex::new(events);
+    let origin = Origin::answering(move |request, stream| {
+        if !request.head.starts_with("GET /stream ") {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for event in events.lock().unwrap().iter() {
+            write!(stream, "{:x}\r\n{event}\r\n", event.len())?;
+        }
+        stream.write_all(b"0\r\n\r\n")
+    });
+    let mut gateway = Gateway::start(&config("strict", &origin));
+    let mut stream = gateway.connect();
+    stream.send(format!("GET /stream HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n"));
+    stream.read_head();
+    sender.send("before").unwrap();
+    assert_eq!(stream.read_chunk().unwrap(), b"before");
+
+    let load = Load::start(gateway.address());
+    load.wait_for(200);
+    let mut serving = Successor(gateway.program().id());
+    for _ in 0..UPGRADES {
+        let next = upgrade(&gateway, serving.0);
+        load.wait_for(200);
+        // The one before has drained by itself, or is about to: it is no longer ours to end.
+        std::mem::forget(std::mem::replace(&mut serving, next));
+    }
+    let (requests, failures) = load.end();
+    assert!(failures.is_empty(), "{} of {requests} failed: {failures:?}", failures.len());
+    assert!(requests > 200 * UPGRADES, "{requests}");
+
+    sender.send("after").unwrap();
+    assert_eq!(stream.read_chunk().unwrap(), b"after", "the stream outlives the upgrades");
+    drop(sender);
+    assert_eq!(stream.read_chunk(), None);
+    assert!(gateway.wait().success(), "the first process ends with its last stream");
+}
+
+#[test]
+fn lan_access_is_switched_on_without_losing_a_request() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::start(&config("strict", &origin));
+    let port = gateway.address().port();
+    let load = Load::start(gateway.address());
+    load.wait_for(100);
+    gateway.replace_config(&config("strict", &origin).replace("127.0.0.1:0", &format!("0.0.0.0:{port}")));
+    gateway.program().wait_for_log("the hint", |line| line.contains("takes effect with a restart"));
+    let _successor = upgrade(&gateway, gateway.program().id());
+    load.wait_for(100);
+    assert!(gateway.wait().success());
+    load.wait_for(100);
+    let (requests, failures) = load.end();
+    assert!(failures.is_empty(), "{} of {requests} failed: {failures:?}", failures.len());
+    let own = format!("http://0.0.0.0:{port}");
+    gateway.program().wait_for_log("the new listener", |line| line.contains(&own));
+    // Another loopback address than the one before: only the new socket takes it.
+    assert!(request(SocketAddr::from(([127, 0, 0, 2], port))).unwrap().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_successor_that_cannot_start_changes_nothing() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    gateway.replace_config("proxy: {auth_mode: sometimes}\n");
+    gateway.program().wait_for_log("the reload", |line| line.contains("not reloaded"));
+    gateway.signal("USR2");
+    gateway.program().wait_for_log("its end", |line| {
+        line.contains("not upgraded: the new process ended (exit status: 2)")
+    });
+    assert!(request(gateway.address()).unwrap().starts_with("HTTP/1.1 200 "));
+    gateway.replace_config(&config("strict", &origin));
+    let _successor = upgrade(&gateway, gateway.program().id());
+    assert!(request(gateway.address()).unwrap().starts_with("HTTP/1.1 200 "), "and the next try works");
+}
