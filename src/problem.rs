@@ -5,6 +5,7 @@
 //! place by its field path, and `config::Source` turns that into line and column.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +94,19 @@ pub enum Place {
     Name(FieldPath),
     /// A position that the parser gave.
     At(Position),
+    /// A position in another file that the config names.
+    Elsewhere {
+        /// That file.
+        file: PathBuf,
+        /// Where in it.
+        position: Position,
+    },
+}
+
+impl From<FieldPath> for Place {
+    fn from(path: FieldPath) -> Self {
+        Self::Value(path)
+    }
 }
 
 /// One thing that is wrong, or doubtful, in the operator's file.
@@ -109,14 +123,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error in the value at `path`.
-    pub fn error(path: FieldPath, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: Place::Value(path), message: message.into(), help: None }
+    /// An error at `place`; a path is that of a value.
+    pub fn error(place: impl Into<Place>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, place: place.into(), message: message.into(), help: None }
     }
 
-    /// A warning about the value at `path`.
-    pub fn warning(path: FieldPath, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(path, message) }
+    /// A warning about what is at `place`.
+    pub fn warning(place: impl Into<Place>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(place, message) }
     }
 
     /// The same problem with a help line.

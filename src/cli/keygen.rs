@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Whose key it is: prints a whole entry for `keys:` under this name.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Print the entry as a line for `keys_file:`, as JSON.
+    #[arg(long, requires = "name")]
+    json: bool,
 }
 
 pub(super) fn keygen(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -29,12 +32,16 @@ pub(super) fn keygen(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let key = key_format::generate().context("the system has no random numbers for a key")?;
     let digest = Digest::of(key.expose().as_bytes()).to_string();
+    let id = key_format::inspect(key.expose().as_bytes()).map(|key| key.id).unwrap_or_default();
     print(key.expose())?;
     print_error(&match &arguments.name {
+        Some(name) if arguments.json => {
+            serde_json::json!({"name": name, "id": id, "digest": digest}).to_string()
+        }
         // JSON text is YAML text too: whatever the name is, it stays one string.
         Some(name) => {
             let name = serde_json::Value::from(name.as_str());
-            format!("  - name: {name}\n    digest: {digest}")
+            format!("  - name: {name}\n    id: \"{id}\"\n    digest: {digest}")
         }
         None => format!("digest: {digest}"),
     });

@@ -65,6 +65,7 @@ impl LoadFailure {
                 Some(Step::Field(section)) => problem.is_error() && !partial.touched.contains(section),
                 _ => false,
             },
+            Place::Elsewhere { .. } => !partial.touched.contains("keys_file"),
             Place::At(_) => false,
         });
         self.problems.extend(independent);
@@ -210,6 +211,14 @@ impl<'a> Reading<'a> {
                     }
                     self.problems.push(failed.problem(path));
                 }
+            }
+        }
+        if let Some(keys_file) = &mut config.keys_file {
+            let (path, outcome) = keys_file.read(directory);
+            self.files.push(path);
+            if let Err(message) = outcome {
+                touched.insert("keys_file".to_owned());
+                self.problems.push(Problem::error(FieldPath::root().field("keys_file"), message));
             }
         }
         for (path, file) in config.pem_files() {

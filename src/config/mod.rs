@@ -7,9 +7,12 @@ mod admin;
 mod document;
 mod fault;
 mod key;
+mod keys_file;
+mod limits;
 mod load;
 mod pem_file;
 mod proxy;
+mod rate;
 mod reader;
 mod reference;
 mod repair;
@@ -25,10 +28,13 @@ mod units;
 mod upstream;
 
 pub use admin::Admin;
-pub use key::Key;
+pub use key::{Key, PreviousDigest};
+pub use keys_file::KeysFile;
+pub use limits::{Limits, RevokedStreams};
 pub use load::{LoadFailure, Loaded, Partial, load, parse};
 pub use pem_file::PemFile;
 pub use proxy::{AuthMode, Proxy, Shutdown};
+pub use rate::{Period, Rate};
 pub use reference::reference;
 pub use route::Route;
 pub use schema::schema;
@@ -61,8 +67,22 @@ pub struct Config {
     pub admin: Admin,
     /// Named keys beside `proxy.api_key`, each stored as a digest (`keygate keygen` prints one).
     pub keys: Vec<Key>,
+    /// Further keys, in a file of their own: one JSON object a line, with the same fields as an element of `keys`. For large sets; relative to this file.
+    #[schemars(example = "keys.jsonl")]
+    pub keys_file: Option<KeysFile>,
+    /// How much a key may use that does not say so itself, and how often a caller may be wrong.
+    pub limits: Limits,
     /// Groups of peers that requests are forwarded to, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Which request goes to which upstream. The most specific route wins: host, then exact path, then the longest prefix.
     pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// Forgets what is large and was needed for compiling alone. Two configs can still be compared.
+    pub fn forget_bulk(&mut self) {
+        if let Some(keys_file) = &mut self.keys_file {
+            keys_file.forget_content();
+        }
+    }
 }

@@ -72,7 +72,13 @@ impl Config {
         let admin_token = FieldPath::root().field("admin").field("token");
         let api_key = self.proxy.api_key.iter_mut().map(|secret| (api_key.clone(), secret));
         let admin_token = self.admin.token.iter_mut().map(|secret| (admin_token.clone(), secret));
-        api_key.chain(admin_token).collect()
+        let keys = FieldPath::root().field("keys");
+        let keys = self
+            .keys
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, key)| key.key.as_mut().map(|secret| (keys.index(at).field("key"), secret)));
+        api_key.chain(admin_token).chain(keys).collect()
     }
 }
 

@@ -34,7 +34,11 @@ impl Source {
             .position(&problem.place)
             .map_or_else(String::new, |at| format!("{}:{}:", at.line, at.column));
         let Problem { severity, message, .. } = problem;
-        let line = format!("{}:{place} {severity}: {message}", self.path.display());
+        let file = match &problem.place {
+            Place::Elsewhere { file, .. } => file,
+            Place::Value(_) | Place::Name(_) | Place::At(_) => &self.path,
+        };
+        let line = format!("{}:{place} {severity}: {message}", file.display());
         match &problem.help {
             Some(help) => format!("{line}\n  help: {help}"),
             None => line,
@@ -44,7 +48,7 @@ impl Source {
     /// Line and column of `place`; a path that is not in the file stands where its closest ancestor does.
     pub fn position(&self, place: &Place) -> Option<Position> {
         match place {
-            Place::At(position) => Some(*position),
+            Place::At(position) | Place::Elsewhere { position, .. } => Some(*position),
             Place::Value(path) => self.document.as_ref().map(|document| document.value(path)),
             Place::Name(path) => self.document.as_ref().map(|document| document.name(path)),
         }

@@ -138,14 +138,22 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Number<MIN, MAX> 
 pub(super) fn optional_time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DateTime<Utc>>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| parse_time(&text)).transpose()
+}
+
+/// Reads a point in time.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    parse_time(&String::deserialize(deserializer)?)
+}
+
+fn parse_time<E: de::Error>(text: &str) -> Result<DateTime<Utc>, E> {
     struct Time;
     impl de::Expected for Time {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a time such as `2027-01-31T00:00:00Z`")
         }
     }
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc()))
-        .transpose()
-        .map_err(|_| de::Error::invalid_value(de::Unexpected::Other("text"), &Time))
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| E::invalid_value(de::Unexpected::Other("text"), &Time))
 }

@@ -3,13 +3,14 @@
 //! The only place that sees both worlds. A value that got through here cannot be wrong any more.
 
 mod admin;
+mod key_rules;
 mod keys;
 mod listen;
 mod routes;
 mod tls;
 mod upstreams;
 
-use super::keys::KeyTable;
+use super::keys::{KeyTable, RetiredKeys};
 use super::listen::{Exposure, Startup};
 use super::upstreams::is_host_name;
 use super::{AuthMode, EffectiveMode, Snapshot};
@@ -59,6 +60,7 @@ pub fn compile(
         configured_mode,
         mode,
         keys,
+        retired: RetiredKeys::default(),
         certificates,
         routes,
         upstreams,

@@ -11,6 +11,9 @@
 //! something else and a double click selects all of it. To the decision this form means nothing: a key is what has a
 //! configured digest, whatever it looks like.
 
+use std::fmt::{self, Write};
+use std::str::FromStr;
+
 use crate::secret::Secret;
 
 /// What every key of this form begins with.
@@ -70,9 +73,28 @@ fn has_right_check(text: &str) -> bool {
     text.rsplit_once('_').is_some_and(|(body, written)| check(body).as_slice() == written.as_bytes())
 }
 
-/// Whether `text` can be a public id.
-pub fn is_id(text: &str) -> bool {
-    text.len() == ID_LENGTH && text.bytes().all(|byte| DIGITS.contains(&byte))
+/// The public id of a key, as it can stand in the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicId([u8; ID_LENGTH]);
+
+/// The text is no public id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is the 8 characters behind `kg_` of a key")]
+pub struct ParsePublicIdError;
+
+impl FromStr for PublicId {
+    type Err = ParsePublicIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePublicIdError> {
+        let id = <[u8; ID_LENGTH]>::try_from(text.as_bytes()).map_err(|_| ParsePublicIdError)?;
+        if id.iter().all(|byte| DIGITS.contains(byte)) { Ok(Self(id)) } else { Err(ParsePublicIdError) }
+    }
+}
+
+impl fmt::Display for PublicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| f.write_char(byte.into()))
+    }
 }
 
 /// A new key of this form.
@@ -121,7 +143,7 @@ mod tests {
         assert_eq!(key.expose().len(), LENGTH);
         let parts: Vec<&str> = key.expose().split('_').collect();
         assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 8, 32, 7]);
-        assert!(is_id(parts[1]));
+        assert_eq!(parts[1].parse::<PublicId>().unwrap().to_string(), parts[1]);
         let found = inspect(key.expose().as_bytes()).unwrap();
         assert_eq!((found.id, found.state), (parts[1], KgState::Intact));
     }

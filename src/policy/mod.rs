@@ -20,7 +20,8 @@ pub use certificates::{CertificateError, CertificateTable, ServerCertificate, pa
 pub use compile::{Compiled, compile};
 pub use handle::PolicyHandle;
 pub use keys::{
-    Digest, KeyId, KeyRecord, KeyTable, MAX_KEY_BYTES, ParseDigestError, generate_key, is_key_name,
+    AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyTable, MAX_KEY_BYTES, NewKey,
+    ParseDigestError, PathRule, Period, Rate, Retired, RetiredKeys, RulesId, generate_key, is_key_name,
 };
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub keys: KeyTable,
     /// Certificates toward the clients; none where there is no TLS.
     pub certificates: CertificateTable,
+    /// Digests that counted a while ago, for the diagnosis.
+    pub retired: RetiredKeys,
     /// Host and path to upstream.
     pub routes: RouteTable,
     /// The upstreams; [`UpstreamId`] is the index.

@@ -111,13 +111,15 @@ impl Reloader {
     }
 
     async fn put_in_force(&mut self, loaded: LoadedPolicy) {
-        let Compiled { snapshot, startup, .. } = loaded.compiled;
+        let Compiled { mut snapshot, startup, .. } = loaded.compiled;
         super::log_warnings(&loaded.warnings);
         let restart = self.in_force.startup.differences(&startup);
         for fields in &restart {
             log::warn!("{fields} changed in the file; that takes effect with a restart");
         }
-        let fleet = Fleet::new(&snapshot, Some(&self.live.load().fleet));
+        let before = self.live.load();
+        snapshot.retired = before.policy.retired.after(&before.policy.keys, &snapshot.keys, clock::now());
+        let fleet = Fleet::new(&snapshot, Some(&before.fleet));
         if fleet.peers().any(|peer| peer.addresses().is_empty()) {
             // In time or not: the background task goes on with what is left.
             let _ = tokio::time::timeout(LONGEST_LOOKUP, resolve::refresh(&fleet)).await;

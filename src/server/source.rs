@@ -66,7 +66,9 @@ impl ConfigSource {
             config.proxy.listen = listen.iter().map(ToString::to_string).collect();
         }
         let all = |problems: &[Problem]| problems.iter().map(&render).collect();
-        match policy::compile(&config, generation, running) {
+        let outcome = policy::compile(&config, generation, running);
+        config.forget_bulk();
+        match outcome {
             Ok(compiled) => {
                 warnings.extend_from_slice(&compiled.warnings);
                 Ok(LoadedPolicy { config, compiled, files, warnings: all(&warnings) })

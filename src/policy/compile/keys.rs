@@ -1,69 +1,222 @@
 //! The primary key and the named ones: digests that are well-formed, names and digests that are unique.
 
-use std::collections::HashMap;
-
+use super::key_rules::RuleCompiler;
 use crate::clock::UnixSeconds;
-use crate::config::{self, Config};
-use crate::policy::keys::{Digest, KeyRecord, KeyTable, MAX_KEY_BYTES, is_key_name};
-use crate::problem::{FieldPath, Problem};
+use crate::config::{self, Config, SecretOrigin};
+use crate::policy::key_format::PublicId;
+use crate::policy::keys::{Digest, DuplicateKey, KeyId, KeyTable, MAX_KEY_BYTES, NewKey, is_key_name};
+use crate::problem::{FieldPath, Place, Problem};
+
+/// More problems than anyone reads at once: then the rest of a file of keys is not looked at.
+const MAX_PROBLEMS: usize = 100;
 
 pub(super) fn compile_keys(config: &Config, problems: &mut Vec<Problem>) -> KeyTable {
-    let mut table = KeyTable::default();
-    let api_key_path = FieldPath::root().field("proxy").field("api_key");
-    if let Some(api_key) = config.proxy.api_key.as_ref().filter(|key| !key.value.is_empty()) {
-        match check_key(api_key.value.expose().as_bytes()) {
-            Ok(()) => {
-                let record = KeyRecord { name: "api_key".into(), enabled: true, expires_at: None };
-                // The table is empty: nothing can be there twice.
-                let _ = table.insert(Digest::of(api_key.value.expose().as_bytes()), record);
-            }
-            Err(what) => problems.push(
-                Problem::error(api_key_path, format!("`api_key` {what}, so no request could ever carry it"))
-                    .with_help("`keygate keygen` prints a new key"),
-            ),
-        }
-    }
-    let mut names: HashMap<&str, usize> = HashMap::from([("api_key", usize::MAX)]);
+    let rules = RuleCompiler::new(config);
+    let mut keys = KeyCompiler { table: KeyTable::default(), rules, problems };
+    keys.add_api_key(config);
     for (at, key) in config.keys.iter().enumerate() {
-        let path = FieldPath::root().field("keys").index(at);
-        if !is_key_name(&key.name) {
-            problems.push(Problem::error(
-                path.field("name"),
-                "a key's name is 1 to 128 bytes without control characters",
-            ));
-        } else if let Some(&other) = names.get(key.name.as_str()) {
-            problems.push(duplicate_name(&path, &key.name, other));
-        }
-        names.insert(&key.name, at);
-        insert_key(&mut table, &path, key, problems);
+        keys.add(&At::Config(FieldPath::root().field("keys").index(at)), key);
     }
-    table
+    if let Some(file) = &config.keys_file {
+        keys.add_file(file);
+    }
+    keys.table.shrink_to_fit();
+    keys.table
 }
 
-fn duplicate_name(path: &FieldPath, name: &str, other: usize) -> Problem {
-    let message = match other {
-        usize::MAX => format!("`{name}` is the name of the primary key, `proxy.api_key`"),
-        other => format!("`{name}` is also the name of `keys[{other}]`"),
-    };
-    Problem::error(path.field("name"), message).with_help("a name tells keys apart in logs; make it unique")
+/// Where a key stands.
+pub(super) enum At<'a> {
+    /// In the config itself.
+    Config(FieldPath),
+    /// In a line of the file of keys.
+    Line(&'a config::KeysFile, usize),
 }
 
-fn insert_key(table: &mut KeyTable, path: &FieldPath, key: &config::Key, problems: &mut Vec<Problem>) {
-    let digest = match key.digest.parse::<Digest>() {
-        Ok(digest) => digest,
-        Err(error) => {
-            // What stands there may be the key itself: it is not repeated.
-            problems.push(Problem::error(path.field("digest"), error.to_string()).with_help(
-                "`keygate keygen` prints a key and its digest line; the key itself does not belong here",
-            ));
+impl At<'_> {
+    /// Where its field `name` stands.
+    pub(super) fn field(&self, name: &str) -> Place {
+        match self {
+            Self::Config(path) => Place::Value(path.field(name)),
+            Self::Line(file, line) => file.place(*line, 1),
+        }
+    }
+}
+
+struct KeyCompiler<'a> {
+    table: KeyTable,
+    rules: RuleCompiler,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl KeyCompiler<'_> {
+    fn add_api_key(&mut self, config: &Config) {
+        let Some(api_key) = config.proxy.api_key.as_ref().filter(|key| !key.value.is_empty()) else { return };
+        let path = FieldPath::root().field("proxy").field("api_key");
+        let key = api_key.value.expose().as_bytes();
+        if let Err(what) = check_key(key) {
+            self.problems.push(
+                Problem::error(path, format!("`api_key` {what}, so no request could ever carry it"))
+                    .with_help("`keygate keygen` prints a new key"),
+            );
             return;
         }
-    };
-    let expires_at = key.expires_at.map(|at| UnixSeconds(at.timestamp()));
-    let record = KeyRecord { name: key.name.as_str().into(), enabled: key.enabled, expires_at };
-    if let Err(other) = table.insert(digest, record) {
-        let message = format!("the same digest as key `{other}`");
-        problems.push(Problem::error(path.field("digest"), message));
+        let rules = self.rules.default_rules(&mut self.table);
+        let (public_id, not_before, expires_at) = (None, None, None);
+        let digest = Digest::of(key);
+        // The table is empty: nothing can be there twice.
+        let _ = self.table.insert(NewKey {
+            name: "api_key",
+            digest,
+            public_id,
+            enabled: true,
+            not_before,
+            expires_at,
+            rules,
+        });
+    }
+
+    fn add_file(&mut self, file: &config::KeysFile) {
+        for (line, key) in file.keys() {
+            match key {
+                Ok(key) => self.add(&At::Line(file, line), &key),
+                Err(problem) => self.problems.push(problem),
+            }
+            if self.problems.len() > MAX_PROBLEMS {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, at: &At<'_>, key: &config::Key) {
+        if key.name == "api_key" {
+            let message = "`api_key` is the name of the primary key, `proxy.api_key`";
+            self.problems.push(Problem::error(at.field("name"), message));
+        } else if !is_key_name(&key.name) {
+            let message = "a key's name is 1 to 128 bytes without control characters";
+            self.problems.push(Problem::error(at.field("name"), message));
+        }
+        let digest = self.digest(at, key);
+        let public_id = self.public_id(at, key);
+        let rules = self.rules.compile(at, key, &mut self.table, self.problems);
+        let Some(digest) = digest else { return };
+        let time = |time: chrono::DateTime<chrono::Utc>| UnixSeconds(time.timestamp());
+        let new = NewKey {
+            name: &key.name,
+            digest,
+            public_id,
+            enabled: key.enabled,
+            not_before: key.not_before.map(time),
+            expires_at: key.expires_at.map(time),
+            rules,
+        };
+        match self.table.insert(new) {
+            Ok(id) => self.add_previous(at, key, id),
+            Err(duplicate) => {
+                let digest_too = match (&duplicate, self.table.find_digest(&digest)) {
+                    (DuplicateKey::Name, Some((_, other))) => {
+                        Some(DuplicateKey::Digest(other.name.to_owned()))
+                    }
+                    _ => None,
+                };
+                let duplicates = [Some(duplicate), digest_too].into_iter().flatten();
+                self.problems.extend(
+                    duplicates.map(|duplicate| duplicate_problem(at, "digest", &key.name, duplicate)),
+                );
+            }
+        }
+    }
+
+    /// The digest of a key, which is given, or made from the key itself.
+    fn digest(&mut self, at: &At<'_>, key: &config::Key) -> Option<Digest> {
+        match (&key.digest, &key.key) {
+            (Some(digest), None) => self.parse_digest(at, "digest", digest),
+            (None, Some(secret)) => self.digest_of(at, secret),
+            (given, _) => {
+                let both = given.is_some();
+                let message =
+                    if both { "a key has `digest` or `key`, not both" } else { "`digest` is missing" };
+                self.problems.push(
+                    Problem::error(at.field("name"), message)
+                        .with_help("`keygate keygen --name NAME` prints a key and its entry"),
+                );
+                None
+            }
+        }
+    }
+
+    fn parse_digest(&mut self, at: &At<'_>, field: &str, digest: &str) -> Option<Digest> {
+        match digest.parse() {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                // What stands there may be the key itself: it is not repeated.
+                self.problems.push(Problem::error(at.field(field), format!("{error}")).with_help(
+                    "`keygate keygen` prints a key and its digest line; the key itself does not belong here",
+                ));
+                None
+            }
+        }
+    }
+
+    fn digest_of(&mut self, at: &At<'_>, secret: &config::SecretRef) -> Option<Digest> {
+        let problem = match (&secret.origin, at) {
+            (SecretOrigin::Env(_) | SecretOrigin::File(_), At::Line(..)) => {
+                Some("only the config itself is filled in from elsewhere; give the `digest` here")
+            }
+            _ if secret.value.is_empty() => Some("`key` is empty"),
+            _ => None,
+        };
+        if let Some(message) = problem {
+            self.problems.push(Problem::error(at.field("key"), message));
+            return None;
+        }
+        let key = secret.value.expose().as_bytes();
+        if let Err(what) = check_key(key) {
+            let message = format!("`key` {what}, so no request could ever carry it");
+            self.problems.push(Problem::error(at.field("key"), message));
+            return None;
+        }
+        let digest = Digest::of(key);
+        if secret.origin == SecretOrigin::Literal {
+            let message = "the key itself stands here; its digest is enough";
+            let help = match at {
+                At::Config(_) => format!("replace the line by `digest: {digest}`"),
+                At::Line(..) => format!("replace it by `\"digest\":\"{digest}\"`"),
+            };
+            self.problems.push(Problem::warning(at.field("key"), message).with_help(help));
+        }
+        Some(digest)
+    }
+
+    fn public_id(&mut self, at: &At<'_>, key: &config::Key) -> Option<PublicId> {
+        match key.id.as_deref()?.parse() {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.problems.push(Problem::error(at.field("id"), format!("{error}")));
+                None
+            }
+        }
+    }
+
+    fn add_previous(&mut self, at: &At<'_>, key: &config::Key, id: KeyId) {
+        let Some(previous) = &key.previous else { return };
+        let Some(digest) = self.parse_digest(at, "previous", &previous.digest) else { return };
+        let until = UnixSeconds(previous.until.timestamp());
+        if let Err(duplicate) = self.table.add_previous(id, digest, until) {
+            self.problems.push(duplicate_problem(at, "previous", &key.name, duplicate));
+        }
+    }
+}
+
+fn duplicate_problem(at: &At<'_>, digest_field: &str, name: &str, duplicate: DuplicateKey) -> Problem {
+    match duplicate {
+        DuplicateKey::Digest(other) => {
+            Problem::error(at.field(digest_field), format!("the same digest as key `{other}`"))
+        }
+        DuplicateKey::Name => Problem::error(at.field("name"), format!("another key is named `{name}`"))
+            .with_help("a name tells keys apart in logs; make it unique"),
+        DuplicateKey::Full => {
+            Problem::error(at.field("name"), format!("there are more than {} keys", KeyTable::MAX_KEYS))
+        }
     }
 }
 

@@ -45,7 +45,6 @@ k.yaml:9:11: error: expected a list, found text
 k.yaml:11:12: error: expected text, found a number
   help: put it in quotes, so that it stays text
 k.yaml:11:38: error: expected a time such as `2027-01-31T00:00:00Z`
-k.yaml:12:5: error: `digest` is missing
 k.yaml:15:41: error: expected a number from 1 to 1000
 k.yaml:15:46: error: unknown field `adress`
   help: did you mean `address`?

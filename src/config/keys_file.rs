@@ -1,0 +1,150 @@
+//! `keys_file`: many keys in a file of their own, one JSON object a line.
+//!
+//! YAML takes its time and its memory; a million lines of JSON are read in about a second, and are never all in memory
+//! as config types.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Key;
+use super::reader::Reader;
+use crate::problem::{FieldPath, Place, Position, Problem, Severity};
+
+/// Five million keys with all that a key can have.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// The file of keys, and, once the config is loaded, what stands in it.
+#[derive(Clone, PartialEq)]
+pub struct KeysFile {
+    path: PathBuf,
+    /// Tells whether the content is still the same when it is gone from memory.
+    fingerprint: Option<[u8; 32]>,
+    content: Content,
+}
+
+/// The bytes of the file. All are equal: the fingerprint tells them apart.
+#[derive(Clone, Default)]
+struct Content(Option<Arc<Zeroizing<Vec<u8>>>>);
+
+impl PartialEq for Content {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for KeysFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeysFile").field(&self.path).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for KeysFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = String::deserialize(deserializer)?.into();
+        Ok(Self { path, fingerprint: None, content: Content::default() })
+    }
+}
+
+impl JsonSchema for KeysFile {
+    fn schema_name() -> Cow<'static, str> {
+        "KeysFile".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "description": "The path of a file of keys."})
+    }
+}
+
+impl KeysFile {
+    /// Reads the file, relative to `directory`. Returns its path, also if it cannot be read.
+    pub(super) fn read(&mut self, directory: &Path) -> (PathBuf, Result<(), String>) {
+        self.path = directory.join(&self.path);
+        let outcome = read(&self.path).map(|bytes| {
+            self.fingerprint = Some(Sha256::digest(&*bytes).into());
+            self.content = Content(Some(Arc::new(bytes)));
+        });
+        (self.path.clone(), outcome.map_err(|what| format!("`{}` {what}", self.path.display())))
+    }
+
+    /// Forgets the content, which was compiled; whether a file is the same can still be told.
+    pub fn forget_content(&mut self) {
+        self.content = Content::default();
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keys in it, each with the number of its line; what is no key, as the problem to report.
+    pub fn keys(&self) -> impl Iterator<Item = (usize, Result<Key, Problem>)> {
+        let bytes = self.content.0.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
+        bytes.split(|&byte| byte == b'\n').enumerate().filter_map(|(at, line)| {
+            let line = line.trim_ascii();
+            let blank = line.is_empty() || line.starts_with(b"#");
+            (!blank).then(|| (at + 1, self.key(at + 1, line)))
+        })
+    }
+
+    fn key(&self, number: usize, line: &[u8]) -> Result<Key, Problem> {
+        serde_json::from_slice(line).map_err(|error| self.problem(number, line, &error))
+    }
+
+    /// A position in this file.
+    pub fn place(&self, line: usize, column: usize) -> Place {
+        let position = Position { line, column: column.max(1) };
+        Place::Elsewhere { file: self.path.clone(), position }
+    }
+
+    /// What is wrong with a line, in our own words: those of the JSON reader would repeat values.
+    fn problem(&self, number: usize, line: &[u8], error: &serde_json::Error) -> Problem {
+        let wrong = |message: String, help: Option<String>| Problem {
+            severity: Severity::Error,
+            place: self.place(number, error.column()),
+            message,
+            help,
+        };
+        let value: serde_yaml::Value = match serde_json::from_slice(line) {
+            Ok(value) => value,
+            Err(error) if error.is_data() => {
+                return wrong("a field stands twice in this line".to_owned(), None);
+            }
+            Err(_) => return wrong("this line is no JSON object".to_owned(), None),
+        };
+        match Key::deserialize(Reader(&value)) {
+            Err(fault) => {
+                let problem = fault.problem();
+                let path = fault.path();
+                let place = if path == FieldPath::root() { String::new() } else { format!("`{path}`: ") };
+                wrong(format!("{place}{}", problem.message), problem.help)
+            }
+            // What the JSON reader refuses, this one does too; should it not, the line still is no key.
+            Ok(_) => wrong("this line is no key".to_owned(), None),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        // A pipe could block for ever.
+        return Err("is no regular file".to_owned());
+    }
+    if metadata.len() > MAX_BYTES {
+        return Err("is larger than 4 GiB".to_owned());
+    }
+    let mut bytes =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1));
+    File::open(path).map_err(unreadable)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
