@@ -37,6 +37,8 @@ mod stop;
 mod streaming;
 #[allow(dead_code)]
 mod support;
+/// The house rules: who may import whom, and what only one place may do.
+mod tidy;
 /// TLS toward the clients: certificates by name, their change, clients with certificates of their own.
 mod tls;
 /// A new process takes over the listening sockets.
