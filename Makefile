@@ -43,8 +43,9 @@ fmt: tools
 clippy: tools
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 
+# Private items are documented too, so public pages may link to them.
 doc: tools
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
 # Without advisories: their database is fetched from the network, and a check must give the same answer today and
 # tomorrow. `make audit` asks for them.

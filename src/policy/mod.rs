@@ -1,6 +1,6 @@
 //! The policy AS NEEDED: immutable, indexed, and shared by every thread.
 //!
-//! [`compile`] turns a [`Config`](crate::config::Config) into a [`Snapshot`], or says every problem at once. A
+//! [`compile()`] turns a [`Config`](crate::config::Config) into a [`Snapshot`], or says every problem at once. A
 //! snapshot never changes; a reload makes a new one with the next generation number. Nothing here does I/O, and
 //! nothing here knows how HTTP is spoken.
 
