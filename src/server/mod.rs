@@ -22,7 +22,7 @@ pub use bind::BindError;
 pub use source::{ConfigSource, LoadedPolicy, Rejected};
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
@@ -35,7 +35,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::admin::{self, Process, ReloadLog};
 use crate::clock;
 use crate::origin::Origin;
-use crate::policy::{Compiled, PolicyHandle, Startup};
+use crate::policy::{Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::{Gateway, Live};
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
@@ -118,11 +118,8 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
 
-    let fleet = Fleet::new(&snapshot, None);
-    runtime.block_on(resolve::refresh(&fleet));
     let metrics = Metrics::leak();
-    let meters = metrics.meters(&snapshot);
-    let live = Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, meters })));
+    let live = first_live(snapshot, metrics, &runtime);
     let (requests, connections) = (InFlight::leak(), Connections::new(metrics));
 
     let mut server = new_server(startup.threads);
@@ -158,9 +155,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
             connections: connections.open,
             metrics,
         };
-        let listening = admin::serve(socket, handles);
-        admin_api = Some(listening.map_err(|error| RunError::System { what: "serve the admin API", error })?);
-        log::info!("admin API on http://{address}");
+        admin_api = Some(serve_admin(socket, handles)?);
     }
     let resolve_now = Arc::new(Notify::new());
     let in_force = InForce { config, files, startup };
@@ -174,6 +169,22 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// What is in force first, with the peers' names looked up.
+fn first_live(snapshot: Snapshot, metrics: &'static Metrics, runtime: &Runtime) -> Arc<PolicyHandle<Live>> {
+    let fleet = Fleet::new(&snapshot, None);
+    runtime.block_on(resolve::refresh(&fleet));
+    let meters = metrics.meters(&snapshot);
+    Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, meters })))
+}
+
+fn serve_admin(socket: TcpListener, handles: admin::Handles) -> Result<admin::Listening, RunError> {
+    let address = handles.process.admin;
+    let listening = admin::serve(socket, handles)
+        .map_err(|error| RunError::System { what: "serve the admin API", error })?;
+    log::info!("admin API on http://{address}");
+    Ok(listening)
 }
 
 /// Serves the origin alone until it is told to stop. `ready` is called with its address once it is bound.
