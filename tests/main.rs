@@ -35,7 +35,6 @@ mod secrecy;
 mod stop;
 /// Streams pass event by event.
 mod streaming;
-#[allow(dead_code)]
 mod support;
 /// The house rules: who may import whom, and what only one place may do.
 mod tidy;

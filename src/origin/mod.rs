@@ -1,11 +1,34 @@
-//! A mock AI upstream.
+//! A mock AI upstream: answers as OpenAI, Anthropic and Gemini do, asks for no key, thinks of nothing.
+//!
+//! For trying the gateway out, for its tests, and fast enough to benchmark against.
+
+mod answer;
+mod anthropic;
+mod asked;
+mod gemini;
+mod openai;
+mod plain;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::Result;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
+
+use answer::{Answer, Body, Events};
+use asked::Asked;
+
+/// A longer body is answered with 413.
+const LARGEST_BODY: usize = 32 << 20;
+
+/// How long an idle connection is kept.
+const KEEPALIVE_SECS: u64 = 60;
 
 /// The mock upstream.
 #[derive(Debug, Default)]
@@ -22,9 +45,109 @@ impl Origin {
 impl HttpServerApp for Origin {
     async fn process_new_http(
         self: &Arc<Self>,
-        _: ServerSession,
-        _: &ShutdownWatch,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        None
+        match session.read_request().await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                log::debug!("origin: no request: {error}");
+                return None;
+            }
+        }
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(KEEPALIVE_SECS) });
+        if let Err(error) = exchange(&mut session).await {
+            log::debug!("origin: broken off: {error}");
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let reusable = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
     }
+}
+
+/// Reads the rest of the request and answers it.
+async fn exchange(session: &mut ServerSession) -> Result<()> {
+    let Some(body) = read_body(session).await? else {
+        session.set_keepalive(None);
+        let answer = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 32 MiB\n");
+        return send(session, answer).await;
+    };
+    let head = session.as_http1().map(|http1| http1.get_headers_raw_bytes().clone()).unwrap_or_default();
+    let request = session.req_header();
+    let asked = Asked::new(request.method.clone(), &request.uri, &request.headers, head, body);
+    if let Some(wait) = asked.wait() {
+        // What `/slow` is there for.
+        tokio::time::sleep(wait).await;
+    }
+    send(session, route(&asked)).await
+}
+
+/// The whole body, or nothing if it is longer than anyone's.
+async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
+    let mut whole = BytesMut::new();
+    while let Some(part) = session.read_request_body().await? {
+        if whole.len() + part.len() > LARGEST_BODY {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+/// Which endpoint it is.
+fn route(asked: &Asked) -> Answer {
+    let path = asked.path.as_str();
+    let found = if path.starts_with("/v1beta/") || path.starts_with("/v1alpha/") {
+        gemini::answer(asked)
+    } else if path.starts_with("/v1/messages") || (path.starts_with("/v1/models") && asked.anthropic) {
+        anthropic::answer(asked)
+    } else if path.starts_with("/v1/") {
+        openai::answer(asked)
+    } else {
+        plain::answer(asked)
+    };
+    found.unwrap_or_else(|| Answer::text(StatusCode::NOT_FOUND, "no such endpoint; `GET /` lists them\n"))
+}
+
+async fn send(session: &mut ServerSession, answer: Answer) -> Result<()> {
+    let bodiless = session.req_header().method == Method::HEAD;
+    let mut head = ResponseHeader::build(answer.status, Some(4))?;
+    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type))?;
+    match answer.body {
+        Body::Whole(body) => {
+            if !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+                head.insert_header(header::CONTENT_LENGTH, body.len())?;
+            }
+            session.write_response_header(Box::new(head)).await?;
+            if bodiless || body.is_empty() {
+                return Ok(());
+            }
+            session.write_response_body(body, true).await
+        }
+        Body::Events(events) => {
+            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+            head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))?;
+            session.write_response_header(Box::new(head)).await?;
+            if bodiless { Ok(()) } else { stream(session, events).await }
+        }
+    }
+}
+
+/// Event by event, each with its delay before it.
+async fn stream(session: &mut ServerSession, events: Events) -> Result<()> {
+    for event in events.before {
+        session.write_response_body(event, false).await?;
+    }
+    for _ in 0..events.chunks {
+        if events.delay > Duration::ZERO {
+            tokio::time::sleep(events.delay).await;
+        }
+        session.write_response_body(events.chunk.clone(), false).await?;
+    }
+    for event in events.after {
+        session.write_response_body(event, false).await?;
+    }
+    session.write_response_body(Bytes::new(), true).await
 }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::PATIENCE;
 use super::client::find;
-use super::{PATIENCE, wait_for};
 
 /// An HTTP/1.1 server on a free port of loopback; it lives as long as the test's process.
 pub(crate) struct Origin {
@@ -69,11 +69,6 @@ impl Origin {
         let received = self.received();
         assert_eq!(received.len(), 1, "{received:?}");
         received[0].clone()
-    }
-
-    /// Waits until `count` requests have come.
-    pub(crate) fn wait_for_requests(&self, count: usize) {
-        wait_for("requests at the origin", || (self.received.lock().unwrap().len() >= count).then_some(()));
     }
 
     /// How many connections were made to it.
