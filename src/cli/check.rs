@@ -43,7 +43,9 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             for problem in &problems {
                 print(problem)?;
             }
-            print(&format!("{}: cannot be used: {} problems", file.display(), problems.len()))?;
+            let number = problems.len();
+            let noun = if number == 1 { "problem" } else { "problems" };
+            print(&format!("{}: cannot be used: {number} {noun}", file.display()))?;
             Ok(ExitCode::from(EXIT_CONFIG))
         }
     }
