@@ -2,6 +2,7 @@
 //!
 //! Everything else takes the time as an argument, so that it can be tested with any.
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
@@ -27,4 +28,15 @@ pub fn now() -> UnixSeconds {
 /// A moment to measure durations from.
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// Nanoseconds since this process began: they never go back, whatever happens to the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u64);
+
+/// Now, for whoever measures out what may be used.
+pub fn ticks() -> Ticks {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let since = BEGAN.get_or_init(Instant::now).elapsed();
+    Ticks(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

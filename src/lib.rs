@@ -16,6 +16,7 @@ pub mod admin;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod limit;
 pub mod origin;
 pub mod policy;
 pub mod proxy;

@@ -39,6 +39,7 @@ fn a_request_arrives_as_it_was_but_for_what_the_contract_changes() {
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: Api.Example:8045",
             "x-forwarded-proto: http",
+            "x-keygate-key: api_key",
             "x-request-id: my-id",
         ]
     );
@@ -127,8 +128,17 @@ fn aliases_and_the_gateway_s_own_family_are_removed() {
     sorted.sort_unstable();
     assert_eq!(
         sorted,
-        ["Host", "my_field", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"]
+        [
+            "Host",
+            "my_field",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-keygate-key",
+            "x-request-id"
+        ]
     );
+    assert_eq!(received.header("x-keygate-key"), Some("api_key"), "the gateway's own word");
 }
 
 #[test]

@@ -9,6 +9,8 @@
 mod admin;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
 mod commands;
+/// What the gateway tells an upstream: its own credential, and who the caller is.
+mod credentials;
 /// The decision: every row of every table of the contract, with its negative.
 mod decision;
 /// What a refused caller gets to see, and what becomes of the connection.
@@ -19,6 +21,8 @@ mod embedded;
 mod forwarding;
 /// HTTP/2 toward the clients.
 mod http2;
+/// What a key may do and how much: 403 and 429.
+mod key_rules;
 /// Many keys: their form, what each may do, how they are changed while requests flow.
 mod keys;
 /// Metrics: what is counted, where; dashboard and alerts.

@@ -46,6 +46,14 @@ pub enum Cause {
     KeyExpired,
     /// A known key that was switched off.
     KeyDisabled,
+    /// A key whose time has not come.
+    KeyNotYetValid,
+    /// The key's `addresses` do not include the client's.
+    AddressNotAllowed,
+    /// The key's `methods` do not include the request's.
+    MethodNotAllowed,
+    /// The key's `routes` do not cover the request.
+    RouteNotAllowed,
     /// An `OPTIONS` with content is no preflight and did not pass as a request either.
     PreflightWithContent,
 }
@@ -63,7 +71,7 @@ pub enum Malformed {
 
 impl Cause {
     /// Every cause, for whoever counts them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::CredentialMissing,
         Self::CredentialInvalid,
         Self::CredentialMalformed(Malformed::Empty),
@@ -72,6 +80,10 @@ impl Cause {
         Self::NoKeyConfigured,
         Self::KeyExpired,
         Self::KeyDisabled,
+        Self::KeyNotYetValid,
+        Self::AddressNotAllowed,
+        Self::MethodNotAllowed,
+        Self::RouteNotAllowed,
         Self::PreflightWithContent,
     ];
 
@@ -84,14 +96,22 @@ impl Cause {
             Self::NoKeyConfigured => "no_key_configured",
             Self::KeyExpired => "key_expired",
             Self::KeyDisabled => "key_disabled",
+            Self::KeyNotYetValid => "key_not_yet_valid",
+            Self::AddressNotAllowed => "key_address_not_allowed",
+            Self::MethodNotAllowed => "key_method_not_allowed",
+            Self::RouteNotAllowed => "key_route_not_allowed",
             Self::PreflightWithContent => "preflight_with_content",
         }
     }
 
-    /// The HTTP status: 401 always means that the caller's key was refused.
+    /// The HTTP status: 401 always means that the caller's key was refused, 403 that it is right but not for this.
     pub const fn status(self) -> u16 {
         match self {
             Self::PreflightWithContent => 413,
+            Self::KeyNotYetValid
+            | Self::AddressNotAllowed
+            | Self::MethodNotAllowed
+            | Self::RouteNotAllowed => 403,
             _ => 401,
         }
     }
@@ -108,6 +128,16 @@ impl Cause {
             Self::CredentialMalformed(Malformed::Bytes) => "holds characters that no key can hold",
             Self::KeyExpired => "holds a key that has expired",
             Self::KeyDisabled => "holds a key that has been disabled",
+            Self::KeyNotYetValid => "holds a key that may not be used yet: its `not_before` has not come",
+            Self::AddressNotAllowed => {
+                "holds a key that may not be used from this address: its `addresses` do not include it"
+            }
+            Self::MethodNotAllowed => {
+                "holds a key that may not be used with this method: its `methods` do not include it"
+            }
+            Self::RouteNotAllowed => {
+                "holds a key that may not be used for this path: its `routes` do not cover it"
+            }
             Self::NoKeyConfigured => {
                 return format!("{} (The `{header}` header decided.)", self.without_header());
             }

@@ -4,11 +4,13 @@
 //! same one. What it returns is the only way further: a [`Permit`] can be built nowhere else, and choosing a peer
 //! needs one.
 
+mod authorize;
 mod credential;
 mod deny;
 mod facts;
 mod permit;
 
+pub use authorize::{Access, authorize};
 pub use credential::{CREDENTIAL_HEADERS, Credential, CredentialHeader, HeaderSet, contains_key};
 pub use deny::{Cause, Deny, Malformed};
 pub use facts::{Content, Facts};

@@ -43,6 +43,9 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
         tls_client_certificate: None,
         tls_verify: true,
         protocol: Protocol::default(),
+        credential: None,
+        forward_key_name: true,
+        forward_labels: Vec::new(),
         host: None,
     };
     let route = Route {

@@ -43,7 +43,7 @@ pub use source::Source;
 pub use template::template;
 pub use tls::{Certificate, Tls};
 pub use units::Span;
-pub use upstream::{Peer, Protocol, Timeouts, Upstream};
+pub use upstream::{Credential, Peer, Protocol, Timeouts, Upstream};
 
 use std::collections::BTreeMap;
 

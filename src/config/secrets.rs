@@ -78,7 +78,12 @@ impl Config {
             .iter_mut()
             .enumerate()
             .filter_map(|(at, key)| key.key.as_mut().map(|secret| (keys.index(at).field("key"), secret)));
-        api_key.chain(admin_token).chain(keys).collect()
+        let upstreams = FieldPath::root().field("upstreams");
+        let credentials = self.upstreams.iter_mut().filter_map(move |(name, upstream)| {
+            let path = upstreams.field(name.as_str()).field("credential").field("value");
+            upstream.credential.as_mut().map(|credential| (path, &mut credential.value))
+        });
+        api_key.chain(admin_token).chain(keys).chain(credentials).collect()
     }
 }
 

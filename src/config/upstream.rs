@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Certificate, PemFile, Span, units};
+use super::{Certificate, PemFile, SecretRef, Span, units};
 use crate::problem::FieldPath;
 
 /// A group of peers that serve the same thing.
@@ -38,10 +38,30 @@ pub struct Upstream {
     /// What to speak to the peers: `http1`, `http2` (without TLS by prior knowledge), or `auto` (with TLS: what the peer prefers, by ALPN). gRPC needs `http2` or `auto`.
     #[serde(default)]
     pub protocol: Protocol,
+    /// The credential that the peers want to see, in place of the client's: it is put into every request but unauthenticated `OPTIONS`.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+    /// Whether the peers are told the name of the caller's key, as `x-keygate-key`.
+    #[serde(default = "yes")]
+    pub forward_key_name: bool,
+    /// Labels of the caller's key that the peers are told, as `x-keygate-label-NAME`.
+    #[serde(default)]
+    pub forward_labels: Vec<String>,
     /// The `Host` to send to the peers; by default the client's.
     #[serde(default)]
     #[schemars(example = "api.example.com")]
     pub host: Option<String>,
+}
+
+/// What the gateway shows to an upstream in place of what the caller showed to it.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(example = serde_json::json!({"header": "authorization", "value": "${PROVIDER_API_KEY}"}))]
+pub struct Credential {
+    /// The header: `authorization`, `x-api-key`, `x-goog-api-key` or another name.
+    pub header: String,
+    /// Its value: `${ENV_VAR}`, `file:PATH` or a literal; read again when the file changes. For `authorization`, `Bearer ` is put in front of a value without a space.
+    pub value: SecretRef,
 }
 
 /// The version of HTTP that peers are spoken to with.

@@ -3,6 +3,7 @@
 //! The only place that sees both worlds. A value that got through here cannot be wrong any more.
 
 mod admin;
+mod credential;
 mod key_rules;
 mod keys;
 mod listen;
@@ -13,7 +14,7 @@ mod upstreams;
 use super::keys::{KeyTable, RetiredKeys};
 use super::listen::{Exposure, Startup};
 use super::upstreams::is_host_name;
-use super::{AuthMode, EffectiveMode, Snapshot};
+use super::{AuthMode, EffectiveMode, RevokedStreams, Snapshot};
 use crate::config::{self, Config};
 use crate::problem::{FieldPath, Problem};
 
@@ -61,6 +62,11 @@ pub fn compile(
         mode,
         keys,
         retired: RetiredKeys::default(),
+        failed_auth: config.limits.failed_auth.as_ref().map(key_rules::compile_rate),
+        revoked_streams: match config.limits.revoked_streams {
+            config::RevokedStreams::Finish => RevokedStreams::Finish,
+            config::RevokedStreams::Cut => RevokedStreams::Cut,
+        },
         certificates,
         routes,
         upstreams,

@@ -21,6 +21,11 @@ impl<T> PolicyHandle<T> {
         self.0.load_full()
     }
 
+    /// Whether `policy` is the one in force. Cheaper than [`PolicyHandle::load`]: nothing is counted.
+    pub fn is_in_force(&self, policy: &Arc<T>) -> bool {
+        Arc::ptr_eq(&self.0.load(), policy)
+    }
+
     /// Puts `next` in force for every request that starts from now on, on every thread.
     pub fn replace(&self, next: Arc<T>) {
         self.0.store(next);

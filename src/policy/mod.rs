@@ -26,9 +26,18 @@ pub use keys::{
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{RouteId, RouteMatch, RouteSpec, RouteTable, UpstreamId};
-pub use upstreams::{ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamSpec};
+pub use upstreams::{ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamCredential, UpstreamSpec};
 
 use std::time::Duration;
+
+/// What becomes of the running requests of a key that counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokedStreams {
+    /// They go on to their end.
+    Finish,
+    /// They are broken off at their next bytes.
+    Cut,
+}
 
 /// The whole policy of one generation.
 #[derive(Debug)]
@@ -45,6 +54,10 @@ pub struct Snapshot {
     pub certificates: CertificateTable,
     /// Digests that counted a while ago, for the diagnosis.
     pub retired: RetiredKeys,
+    /// How often one client address may present a wrong key; `None` for any number of times.
+    pub failed_auth: Option<Rate>,
+    /// What becomes of the running requests of a key that counts no more.
+    pub revoked_streams: RevokedStreams,
     /// Host and path to upstream.
     pub routes: RouteTable,
     /// The upstreams; [`UpstreamId`] is the index.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 /// A group of peers.
@@ -35,8 +35,23 @@ pub struct UpstreamSpec {
     pub verify: bool,
     /// The version of HTTP to speak.
     pub protocol: Protocol,
+    /// The credential that the peers want to see.
+    pub credential: Option<UpstreamCredential>,
+    /// Whether the peers are told the name of the caller's key.
+    pub forward_key_name: bool,
+    /// Labels of the caller's key that the peers are told, each with the field for it.
+    pub forward_labels: Vec<(Arc<str>, HeaderName)>,
     /// The `Host` to send in place of the client's.
     pub host: Option<HeaderValue>,
+}
+
+/// A credential of ours. Its value is marked as sensitive, so it is never printed.
+#[derive(Clone, Debug)]
+pub struct UpstreamCredential {
+    /// The field that it goes into.
+    pub header: HeaderName,
+    /// The whole value of that field.
+    pub value: HeaderValue,
 }
 
 /// A certificate of ours and its key.

@@ -1,13 +1,16 @@
 //! `request_filter`: facts → decide → permit, or a reply. No request comes past it.
 
+use std::net::IpAddr;
+
 use http::Method;
 use pingora::Result;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
 use super::{Ctx, Gateway, guard, reply, request_id};
-use crate::auth::{self, Content, Deny, Facts, HEALTH_PATH};
+use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
+use crate::limit::{Exceeded, Running};
 use crate::telemetry::denial_log::Denied;
 
 /// `Ok(true)` if the request has been answered here.
@@ -24,23 +27,80 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
         Facts { method: &request.method, path: guard::path(request), headers: &request.headers, content };
     match auth::decide(&ctx.live.policy, &facts, now) {
         Ok(permit) => ctx.permit = Some(permit),
-        Err(deny) => {
-            ctx.notes.deny = Some(deny);
-            log_denial(gateway, session, ctx, deny, now);
-            reply::deny(session, &deny, &ctx.request_id).await?;
-            return Ok(true);
-        }
+        Err(deny) => return refuse(gateway, session, ctx, deny, now).await,
     }
     if facts.path == HEALTH_PATH {
         return answer_health(gateway, session, ctx).await;
     }
-    match ctx.live.policy.routes.find(guard::host(request), facts.path) {
-        None => fault_reply(session, ctx, Fault::RouteNotFound).await,
-        route => {
-            ctx.route = route;
+    ctx.route = ctx.live.policy.routes.find(guard::host(request), facts.path);
+    if ctx.route.is_none() {
+        return fault_reply(session, ctx, Fault::RouteNotFound).await;
+    }
+    if let Err(deny) = authorize(session, ctx, &facts, now) {
+        return refuse(gateway, session, ctx, deny, now).await;
+    }
+    match begin(ctx) {
+        Ok(running) => {
+            ctx.running = running;
             Ok(false)
         }
+        Err(exceeded) => too_much(session, ctx, exceeded).await,
     }
+}
+
+/// Whether the key may do this.
+fn authorize(
+    session: &Session,
+    ctx: &Ctx,
+    facts: &Facts<'_>,
+    now: clock::UnixSeconds,
+) -> std::result::Result<(), Deny> {
+    let Some(permit) = &ctx.permit else { return Ok(()) };
+    let access = Access {
+        method: facts.method,
+        path: facts.path,
+        route: ctx.route().and_then(|route| route.name.as_deref()),
+        client: client(session),
+    };
+    auth::authorize(&ctx.live.policy, permit, &access, facts.headers, now)
+}
+
+/// Counts the request as one of its key's.
+fn begin(ctx: &Ctx) -> std::result::Result<Option<Running>, Exceeded> {
+    match ctx.permit.as_ref().map(Permit::grounds) {
+        Some(Grounds::Key(key)) => ctx.live.limits.begin(&ctx.live.policy, key, clock::ticks),
+        _ => Ok(None),
+    }
+}
+
+/// Answers a refused request; wrong keys in great numbers from one address are answered otherwise.
+async fn refuse(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    deny: Deny,
+    now: clock::UnixSeconds,
+) -> Result<bool> {
+    ctx.notes.deny = Some(deny);
+    log_denial(gateway, session, ctx, deny, now);
+    if let (Cause::CredentialInvalid, Some(rate), Some(client)) =
+        (deny.cause, ctx.live.policy.failed_auth, client(session))
+        && let Err(exceeded) = ctx.live.limits.failures.count(rate, client, clock::ticks())
+    {
+        return too_much(session, ctx, exceeded).await;
+    }
+    reply::deny(session, &deny, &ctx.request_id).await?;
+    Ok(true)
+}
+
+async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Result<bool> {
+    reply::too_much(session, exceeded, &ctx.request_id).await?;
+    Ok(true)
+}
+
+/// Who sent the request.
+fn client(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| Some(address.as_inet()?.ip()))
 }
 
 async fn fault_reply(session: &mut Session, ctx: &Ctx, fault: Fault) -> Result<bool> {
@@ -63,7 +123,7 @@ fn log_denial(gateway: &Gateway, session: &Session, ctx: &Ctx, deny: Deny, now: 
     gateway.denials.record(&Denied {
         deny,
         request_id: ctx.request_id.to_str().unwrap_or("-"),
-        client: session.client_addr().and_then(|address| Some(address.as_inet()?.ip())),
+        client: client(session),
         credential: credential.map(http::HeaderValue::as_bytes),
         generation: ctx.live.policy.generation,
         now,

@@ -8,7 +8,8 @@ use super::Live;
 use super::fault::Fault;
 use super::notes::Notes;
 use crate::auth::Permit;
-use crate::policy::{RouteId, RouteSpec};
+use crate::limit::Running;
+use crate::policy::{RouteId, RouteSpec, UpstreamSpec};
 use crate::telemetry::in_flight::UnderWay;
 use crate::upstream::{Attempts, Upstream};
 
@@ -21,8 +22,12 @@ pub struct Ctx {
     pub(super) request_id: HeaderValue,
     /// There once the request was admitted.
     pub(super) permit: Option<Permit>,
+    /// Counts this request as one of its key's, where the key has a limit on those at once.
+    pub(super) running: Option<Running>,
     /// The route that was taken.
     pub(super) route: Option<RouteId>,
+    /// The request went upstream with a credential of ours.
+    pub(super) credential_sent: bool,
     /// Addresses tried in vain.
     pub(super) attempts: Attempts,
     /// What to tell the caller, where Pingora's error alone would not say it.
@@ -39,7 +44,9 @@ impl Ctx {
             live,
             request_id: HeaderValue::from_static("-"),
             permit: None,
+            running: None,
             route: None,
+            credential_sent: false,
             attempts: Attempts::default(),
             fault: None,
             notes: Notes::new(),
@@ -50,6 +57,11 @@ impl Ctx {
     /// The route that was taken.
     pub(super) fn route(&self) -> Option<&RouteSpec> {
         self.live.policy.routes.route(self.route?)
+    }
+
+    /// What the config says of the upstream that the route leads to.
+    pub(super) fn upstream_spec(&self) -> Option<&UpstreamSpec> {
+        self.live.policy.upstreams.get(self.route()?.upstream.0)
     }
 
     /// The upstream that the route leads to.

@@ -16,6 +16,8 @@ pub(super) enum Fault {
     RouteNotFound,
     /// No address of the upstream is known.
     NoPeer,
+    /// The upstream refused the gateway's own credential.
+    UpstreamCredentialRejected,
     /// Every peer refused the connection, or broke it.
     UpstreamFailed,
     /// No peer could be connected to in time.
@@ -62,6 +64,7 @@ impl Fault {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::RouteNotFound => "route_not_found",
             Self::NoPeer => "upstream_no_peer",
+            Self::UpstreamCredentialRejected => "upstream_credential_rejected",
             Self::UpstreamFailed => "upstream_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::ReadTimeout => "upstream_read_timeout",
@@ -79,7 +82,7 @@ impl Fault {
             Self::MethodNotAllowed(_) => 405,
             Self::Internal => 500,
             Self::UnsupportedTransferCoding => 501,
-            Self::UpstreamFailed => 502,
+            Self::UpstreamFailed | Self::UpstreamCredentialRejected => 502,
             Self::NoPeer | Self::Draining => 503,
             Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => 504,
         }
@@ -93,6 +96,10 @@ impl Fault {
             Self::MethodNotAllowed(_) => "keygate does not allow this method here.",
             Self::RouteNotFound => "keygate has no route for this path.",
             Self::NoPeer => "No server is known for this route at the moment.",
+            Self::UpstreamCredentialRejected => {
+                "The server behind keygate refused keygate's own credential. The key of this request is right; the \
+                 operator must look at the `credential` of the upstream."
+            }
             Self::UpstreamFailed => "The server behind keygate could not be reached or broke off.",
             Self::ConnectTimeout => "The server behind keygate could not be connected to in time.",
             Self::ReadTimeout => "The server behind keygate did not answer in time.",

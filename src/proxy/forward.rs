@@ -1,12 +1,16 @@
 //! After admission: choosing a peer, trying the next one, and what the caller is told when none works.
 
+use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
-use super::Ctx;
 use super::fault::Fault;
 use super::reply;
+use super::{Ctx, Live};
+use crate::auth::{Grounds, Permit};
+use crate::clock;
+use crate::policy::{PolicyHandle, RevokedStreams};
 use crate::upstream::peer_address;
 
 /// A peer for the permit. Without a permit there is none.
@@ -51,6 +55,37 @@ pub(super) fn error_while_proxy(
         error.retry.decide_reuse(reused);
     }
     error
+}
+
+/// An upstream that refuses the gateway's own credential must not look as if the caller's were wrong.
+pub(super) fn check_credential_taken(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    if !ctx.credential_sent || !matches!(response.status.as_u16(), 401 | 403) {
+        return Ok(());
+    }
+    ctx.fault = Some(Fault::UpstreamCredentialRejected);
+    let name = ctx.upstream().map_or("?", |upstream| upstream.name());
+    log::error!(
+        "upstream `{name}` refused the gateway's credential with {}: id={}",
+        response.status.as_u16(),
+        ctx.request_id.to_str().unwrap_or("-")
+    );
+    Error::e_explain(ErrorType::HTTPStatus(502), "the upstream refused the gateway's credential")
+}
+
+/// Breaks off a response whose key counts no more, if the policy that is in force now wants that.
+pub(super) fn check_still_allowed(handle: &PolicyHandle<Live>, ctx: &Ctx) -> Result<()> {
+    if handle.is_in_force(&ctx.live) {
+        return Ok(());
+    }
+    let Some(Grounds::Key(id)) = ctx.permit.as_ref().map(Permit::grounds) else { return Ok(()) };
+    let (now, digest) = (handle.load(), ctx.live.policy.keys.digest(id));
+    let counts = digest
+        .and_then(|digest| now.policy.keys.find_digest(&digest))
+        .is_some_and(|(_, key)| key.enabled && key.expires_at.is_none_or(|end| end > clock::now()));
+    if counts || now.policy.revoked_streams == RevokedStreams::Finish {
+        return Ok(());
+    }
+    Error::e_explain(ErrorType::InternalError, "the key of this request was revoked")
 }
 
 /// The end of a request that could not be forwarded.

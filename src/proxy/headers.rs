@@ -8,7 +8,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Ctx, guard};
+use super::{Ctx, guard, introduce};
 use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
 use crate::policy::{EffectiveMode, Snapshot};
 
@@ -37,9 +37,11 @@ const NO_ALIAS: [&str; 9] = [
 ];
 
 /// Makes the request that the peer receives.
-pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     remove_credentials(request, ctx);
     remove_reserved(request);
+    introduce::caller(request, ctx)?;
+    ctx.credential_sent = introduce::gateway(request, ctx)?;
     if ctx.permit.as_ref().is_some_and(|permit| permit.grounds() == Grounds::Preflight) {
         // Whoever sends it is unknown: it gets an answer, not a tunnel.
         request.remove_header(&header::UPGRADE);
@@ -66,8 +68,10 @@ pub(super) fn prepare_response(response: &mut ResponseHeader, ctx: &Ctx) -> Resu
 /// it may be meant for the upstream, except where it is a key of the gateway's.
 fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) {
     let policy = &ctx.live.policy;
+    let has_own = ctx.upstream_spec().is_some_and(|upstream| upstream.credential.is_some());
     for header in CREDENTIAL_HEADERS {
-        if policy.mode != EffectiveMode::Off || holds_key(policy, &request.headers, header.name()) {
+        if policy.mode != EffectiveMode::Off || has_own || holds_key(policy, &request.headers, header.name())
+        {
             request.remove_header(header.name());
         }
     }

@@ -8,6 +8,7 @@
 //! | `fail_to_connect` | the next peer, or the end | `forward` |
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
 //! | `upstream_response_filter` | strips what only we may say | `headers` |
+//! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
 //! | `logging` | counts what came of it | `notes` |
 //!
@@ -19,6 +20,8 @@ mod fault;
 mod forward;
 mod guard;
 mod headers;
+mod introduce;
+mod limits;
 mod notes;
 mod reply;
 mod request_id;
@@ -26,14 +29,17 @@ mod request_id;
 pub use ctx::Ctx;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use crate::limit::Ledger;
 use crate::policy::{PolicyHandle, Snapshot};
 use crate::telemetry::denial_log::DenialLog;
 use crate::telemetry::in_flight::InFlight;
@@ -47,6 +53,8 @@ pub struct Live {
     pub policy: Snapshot,
     /// The peers of that policy.
     pub fleet: Fleet,
+    /// What its keys have used.
+    pub limits: Ledger,
     /// Where its requests are counted.
     pub meters: Meters,
 }
@@ -122,8 +130,20 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        forward::check_credential_taken(response, ctx)?;
         notes::response_arrived(response, ctx);
         headers::prepare_response(response, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        forward::check_still_allowed(&self.live, ctx)?;
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {

@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use super::fault::Fault;
 use super::headers::{X_KEYGATE_ERROR, X_REQUEST_ID};
+use super::limits;
 use crate::auth::{CredentialHeader, Deny, HeaderSet};
+use crate::limit::Exceeded;
 
 /// How much of an unread request body is read, so that a client that is still sending it can read the answer.
 const DRAIN_BYTES: usize = 1 << 20;
@@ -38,23 +40,35 @@ struct Answer<'a> {
     status: u16,
     code: &'static str,
     message: &'a str,
-    extra: Option<(HeaderName, &'static str)>,
+    extra: &'a [(HeaderName, HeaderValue)],
 }
 
 /// Answers a refusal.
 pub(super) async fn deny(session: &mut Session, deny: &Deny, request_id: &HeaderValue) -> Result<()> {
     let challenge = match deny.present.deciding() {
-        Some(_) => "Bearer realm=\"keygate\", error=\"invalid_token\"",
-        None => "Bearer realm=\"keygate\"",
+        Some(_) => HeaderValue::from_static("Bearer realm=\"keygate\", error=\"invalid_token\""),
+        None => HeaderValue::from_static("Bearer realm=\"keygate\""),
     };
+    let challenge = [(header::WWW_AUTHENTICATE, challenge)];
     let status = deny.cause.status();
     let answer = Answer {
         status,
         code: deny.cause.code(),
         message: &deny.message(),
-        extra: (status == 401).then_some((header::WWW_AUTHENTICATE, challenge)),
+        extra: if status == 401 { &challenge } else { &[] },
     };
     write(session, &answer, request_id).await
+}
+
+/// Answers a request that was one too many.
+pub(super) async fn too_much(
+    session: &mut Session,
+    exceeded: Exceeded,
+    request_id: &HeaderValue,
+) -> Result<()> {
+    let extra = limits::fields(exceeded);
+    let (code, message) = (exceeded.code(), &exceeded.message());
+    write(session, &Answer { status: 429, code, message, extra: &extra }, request_id).await
 }
 
 /// Answers `GET` and `HEAD` of the health check while the gateway is well.
@@ -81,10 +95,11 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, request_id: &Head
         session.set_keepalive(None);
     }
     let extra = match fault {
-        Fault::MethodNotAllowed(allow) => Some((header::ALLOW, allow)),
-        Fault::Draining => Some((header::ALLOW, HEALTH_METHODS)),
+        Fault::MethodNotAllowed(allow) => Some((header::ALLOW, HeaderValue::from_static(allow))),
+        Fault::Draining => Some((header::ALLOW, HeaderValue::from_static(HEALTH_METHODS))),
         _ => None,
     };
+    let extra = extra.as_slice();
     let answer = Answer { status: fault.status(), code: fault.code(), message: fault.message(), extra };
     write(session, &answer, request_id).await
 }
@@ -98,8 +113,8 @@ async fn write(session: &mut Session, answer: &Answer<'_>, request_id: &HeaderVa
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
     header.insert_header(&X_KEYGATE_ERROR, answer.code)?;
     header.insert_header(&X_REQUEST_ID, request_id)?;
-    if let Some((name, value)) = &answer.extra {
-        header.insert_header(name, *value)?;
+    for (name, value) in answer.extra {
+        header.insert_header(name, value)?;
     }
     send(session, header, body.into()).await
 }
@@ -296,7 +311,7 @@ mod tests {
 
     #[test]
     fn bodies_have_the_shape_of_the_contract() {
-        let answer = Answer { status: 401, code: "credential_invalid", message: "m", extra: None };
+        let answer = Answer { status: 401, code: "credential_invalid", message: "m", extra: &[] };
         let id = HeaderValue::from_static("r1");
         let body = |dialect: Dialect| String::from_utf8(dialect.body(&answer, &id)).unwrap();
         assert_eq!(

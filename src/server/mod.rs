@@ -34,6 +34,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admin::{self, Process, ReloadLog};
 use crate::clock;
+use crate::limit::Ledger;
 use crate::origin::Origin;
 use crate::policy::{Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::{Gateway, Live};
@@ -176,7 +177,8 @@ fn first_live(snapshot: Snapshot, metrics: &'static Metrics, runtime: &Runtime) 
     let fleet = Fleet::new(&snapshot, None);
     runtime.block_on(resolve::refresh(&fleet));
     let meters = metrics.meters(&snapshot);
-    Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, meters })))
+    let limits = Ledger::new(&snapshot, None, clock::ticks());
+    Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, limits, meters })))
 }
 
 fn serve_admin(socket: TcpListener, handles: admin::Handles) -> Result<admin::Listening, RunError> {

@@ -12,6 +12,7 @@ use super::watch::FileWatch;
 use crate::admin::{LastReload, ReloadLog};
 use crate::clock;
 use crate::config::Config;
+use crate::limit::Ledger;
 use crate::policy::{Compiled, PolicyHandle, Startup};
 use crate::proxy::Live;
 use crate::upstream::{Fleet, resolve};
@@ -125,8 +126,9 @@ impl Reloader {
             let _ = tokio::time::timeout(LONGEST_LOOKUP, resolve::refresh(&fleet)).await;
         }
         let (generation, mode, keys) = (snapshot.generation, snapshot.mode, snapshot.keys.len());
+        let limits = Ledger::new(&snapshot, Some((&before.policy, &before.limits)), clock::ticks());
         let meters = self.live.load().meters.next(&snapshot);
-        self.live.replace(Arc::new(Live { policy: snapshot, fleet, meters }));
+        self.live.replace(Arc::new(Live { policy: snapshot, fleet, limits, meters }));
         self.in_force.config = loaded.config;
         self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();

@@ -159,15 +159,17 @@ pub(super) fn compile_rate(rate: &config::Rate) -> Rate {
     Rate { requests: rate.requests, per, burst: rate.burst.unwrap_or(rate.requests) }
 }
 
+/// Whether a label may have this name.
+pub(super) fn is_label(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
 /// Labels become header fields: `x-keygate-label-NAME`.
 fn labels(at: &At<'_>, key: &config::Key, problems: &mut Vec<Problem>) -> Vec<(Arc<str>, Arc<str>)> {
-    let is_name = |name: &str| {
-        (1..=32).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
     let is_value = |value: &str| value.len() <= 128 && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if key.labels.len() > MOST_LABELS
-        || !key.labels.iter().all(|(name, value)| is_name(name) && is_value(value))
+        || !key.labels.iter().all(|(name, value)| is_label(name) && is_value(value))
     {
         let message = format!(
             "at most {MOST_LABELS} labels: names of 1 to 32 lower-case letters, digits and `-`, values of at most 128 \

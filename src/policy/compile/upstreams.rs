@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
+use super::credential::{compile_credential, compile_labels};
 use super::is_host;
 use super::tls::unusable;
 use crate::config;
@@ -77,6 +78,9 @@ fn compile_upstream(
             config::Protocol::Http2 => Protocol::Http2,
             config::Protocol::Auto => Protocol::Auto,
         },
+        credential: compile_credential(upstream, path, problems),
+        forward_key_name: upstream.forward_key_name,
+        forward_labels: compile_labels(upstream, path, problems),
         host: upstream.host.as_deref().and_then(|host| compile_host(host, &path.field("host"), problems)),
     }
 }

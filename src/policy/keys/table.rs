@@ -10,7 +10,7 @@ use super::{Digest, KeyRules, MAX_KEY_BYTES};
 use crate::clock::UnixSeconds;
 use crate::policy::key_format::PublicId;
 
-/// Position of a key's record in its [`KeyTable`].
+/// Position of a digest's record in its [`KeyTable`]. The digest that a key had before has one of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId(u32);
 
@@ -191,24 +191,23 @@ impl KeyTable {
     /// The key that has this digest, or had it before.
     pub fn find_digest(&self, digest: &Digest) -> Option<(KeyId, KeyRecord<'_>)> {
         let is_it = |at: usize| self.records.get(at).is_some_and(|record| record.digest == *digest);
-        let at = self.by_digest.find(digest.spread(), is_it)?;
-        let found = self.records.get(at)?;
+        let id = KeyId(self.by_digest.find(digest.spread(), is_it)? as u32);
+        Some((id, self.record(id)?))
+    }
+
+    /// The record of a key of this table, as the digest that it was found by has it.
+    pub fn record(&self, id: KeyId) -> Option<KeyRecord<'_>> {
+        let found = self.records.get(id.position())?;
         if !found.is_previous {
-            return Some((KeyId(at as u32), self.view(found)));
+            return Some(self.view(found));
         }
-        let id = KeyId(found.refers_to);
-        let key = self.record(id)?;
+        let key = self.view(self.records.get(found.refers_to as usize)?);
         let until = UnixSeconds(found.expires_at.into());
         let expires_at = Some(key.expires_at.map_or(until, |end| end.min(until)));
-        Some((id, KeyRecord { expires_at, previous_until: Some(until), ..key }))
+        Some(KeyRecord { expires_at, previous_until: Some(until), ..key })
     }
 
-    /// The record of a key of this table.
-    pub fn record(&self, id: KeyId) -> Option<KeyRecord<'_>> {
-        self.records.get(id.position()).map(|record| self.view(record))
-    }
-
-    /// The digest that the key has now.
+    /// The digest that the key was found by.
     pub fn digest(&self, id: KeyId) -> Option<Digest> {
         self.records.get(id.position()).map(|record| record.digest)
     }
@@ -229,6 +228,12 @@ impl KeyTable {
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, KeyRecord<'_>)> {
         let keys = self.records.iter().enumerate().filter(|(_, record)| !record.is_previous);
         keys.map(|(at, record)| (KeyId(at as u32), self.view(record)))
+    }
+
+    /// Every digest that a key had before, and the key.
+    pub fn previous(&self) -> impl Iterator<Item = (KeyId, KeyId)> {
+        let previous = self.records.iter().enumerate().filter(|(_, record)| record.is_previous);
+        previous.map(|(at, record)| (KeyId(at as u32), KeyId(record.refers_to)))
     }
 
     /// Every digest with the name of its key, those that keys had before included.
@@ -329,7 +334,8 @@ mod tests {
         let id = table.insert(new("a", Digest::of(b"new"))).unwrap();
         table.add_previous(id, Digest::of(b"old"), UnixSeconds(100)).unwrap();
         let (found, record) = table.find(b"old").unwrap();
-        assert_eq!((found, record.name, record.expires_at), (id, "a", Some(UnixSeconds(100))));
+        assert_eq!((record.name, record.expires_at), ("a", Some(UnixSeconds(100))));
+        assert_eq!(table.previous().collect::<Vec<_>>(), [(found, id)]);
         assert_eq!(record.previous_until, Some(UnixSeconds(100)));
         assert_eq!(table.find(b"new").unwrap().1.expires_at, None);
         assert_eq!((table.len(), table.iter().count(), table.positions()), (1, 1, 2));

@@ -1,0 +1,111 @@
+//! `Ledger`: what each key of one generation has used, and what it has under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Allowance, Exceeded, Failures};
+use crate::clock::Ticks;
+use crate::policy::{KeyId, KeyRules, Snapshot};
+
+/// What the keys of one generation have used. Keys without a limit have no part in it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// By [`KeyId::position`]; empty if no key has a limit.
+    keys: Vec<Option<Arc<KeyState>>>,
+    /// Wrong keys by client address.
+    pub failures: Arc<Failures>,
+}
+
+/// What one key has used. Generations share it, so that a request that ends is taken off whatever was reloaded
+/// meanwhile.
+#[derive(Debug, Default)]
+struct KeyState {
+    allowance: Allowance,
+    running: AtomicU32,
+}
+
+/// A request of a key that counts as under way until this is dropped.
+#[derive(Debug)]
+pub struct Running(Arc<KeyState>);
+
+impl Ledger {
+    /// The ledger for `policy`, with what was counted `before` for keys of the same names.
+    pub fn new(policy: &Snapshot, before: Option<(&Snapshot, &Self)>, now: Ticks) -> Self {
+        let failures = before.map(|(_, ledger)| Arc::clone(&ledger.failures)).unwrap_or_default();
+        let limited = |rules: &KeyRules| rules.rate.is_some() || rules.max_concurrent.is_some();
+        if !policy.keys.iter().any(|(_, key)| limited(key.rules)) {
+            return Self { keys: Vec::new(), failures };
+        }
+        let mut keys: Vec<Option<Arc<KeyState>>> = vec![None; policy.keys.positions()];
+        for (id, key) in policy.keys.iter().filter(|(_, key)| limited(key.rules)) {
+            let state =
+                before.and_then(|(before, ledger)| ledger.taken_over(before, key.name, key.rules, now));
+            if let Some(place) = keys.get_mut(id.position()) {
+                *place = Some(state.unwrap_or_default());
+            }
+        }
+        // The digest that a key had before counts as the key itself.
+        for (id, owner) in policy.keys.previous() {
+            let state = keys.get(owner.position()).cloned().flatten();
+            if let Some(place) = keys.get_mut(id.position()) {
+                *place = state;
+            }
+        }
+        Self { keys, failures }
+    }
+
+    /// What this ledger has for the key of this name.
+    fn taken_over(
+        &self,
+        policy: &Snapshot,
+        name: &str,
+        rules: &KeyRules,
+        now: Ticks,
+    ) -> Option<Arc<KeyState>> {
+        let id = policy.keys.by_name(name)?;
+        let state = self.keys.get(id.position())?.as_ref()?;
+        if let (Some(before), Some(rate)) = (policy.keys.record(id)?.rules.rate, rules.rate) {
+            state.allowance.convert(&before, &rate, now);
+        }
+        Some(Arc::clone(state))
+    }
+
+    /// Counts a request of the key. `now` is asked only where there is a rate.
+    ///
+    /// # Errors
+    /// What is too much; the request then counts for nothing.
+    pub fn begin(
+        &self,
+        policy: &Snapshot,
+        key: KeyId,
+        now: impl FnOnce() -> Ticks,
+    ) -> Result<Option<Running>, Exceeded> {
+        let Some(Some(state)) = self.keys.get(key.position()) else { return Ok(None) };
+        let Some(record) = policy.keys.record(key) else { return Ok(None) };
+        let running = match record.rules.max_concurrent {
+            Some(max) => state.start(max).map_err(|()| Exceeded::Concurrency { max })?,
+            None => None,
+        };
+        if let Some(rate) = record.rules.rate {
+            state.allowance.take(&rate, now()).map_err(|retry_after| Exceeded::Rate { rate, retry_after })?;
+        }
+        Ok(running)
+    }
+}
+
+impl KeyState {
+    fn start(self: &Arc<Self>, max: u32) -> Result<Option<Running>, ()> {
+        self.running
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |running| {
+                (running < max).then_some(running + 1)
+            })
+            .map(|_| Some(Running(Arc::clone(self))))
+            .map_err(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,76 @@
+//! How much a key may use: requests in a time, requests at once; and how often a caller may be wrong.
+//!
+//! Counted here, decided in the config. Nothing waits and nothing is locked: each key has eight bytes of its own that
+//! all threads change in one step. A [`Ledger`] belongs to one generation of the policy and takes over what the one
+//! before it had counted, by the names of the keys.
+
+mod failures;
+mod gcra;
+mod ledger;
+
+pub use failures::Failures;
+pub use gcra::{Allowance, Spent};
+pub use ledger::{Ledger, Running};
+
+use std::time::Duration;
+
+use crate::policy::Rate;
+
+/// What was too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// The key's requests in a time.
+    Rate {
+        /// What it may have.
+        rate: Rate,
+        /// When the next one will be let through.
+        retry_after: Duration,
+    },
+    /// The key's requests at once.
+    Concurrency {
+        /// What it may have.
+        max: u32,
+    },
+    /// The wrong keys that came from one address.
+    Failures {
+        /// What it may send.
+        rate: Rate,
+        /// When the next one will be answered as wrong.
+        retry_after: Duration,
+    },
+}
+
+impl Exceeded {
+    /// The value of `x-keygate-error`, also the name in logs and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Rate { .. } => "rate_limited",
+            Self::Concurrency { .. } => "too_many_concurrent_requests",
+            Self::Failures { .. } => "too_many_failed_attempts",
+        }
+    }
+
+    /// When to try again. For requests at once nobody knows; a second spares both sides the worst.
+    pub const fn retry_after(self) -> Duration {
+        match self {
+            Self::Rate { retry_after, .. } | Self::Failures { retry_after, .. } => retry_after,
+            Self::Concurrency { .. } => Duration::from_secs(1),
+        }
+    }
+
+    /// What the caller is told.
+    pub fn message(self) -> String {
+        match self {
+            Self::Rate { rate, .. } => format!(
+                "The key of this request may make {} requests a {}, {} of them at once, and has made them.",
+                rate.requests, rate.per, rate.burst
+            ),
+            Self::Concurrency { max } => {
+                format!("The key of this request may have {max} requests under way at once, and has them.")
+            }
+            Self::Failures { .. } => {
+                "Too many wrong keys came from this address. A right key is accepted at any time.".to_owned()
+            }
+        }
+    }
+}

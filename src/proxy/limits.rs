@@ -1,0 +1,90 @@
+//! The fields of a 429: when to come back, in the words of everybody who asks.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, header};
+
+use crate::limit::Exceeded;
+
+/// Milliseconds; OpenAI's and Anthropic's clients look here first.
+static RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// draft-ietf-httpapi-ratelimit-headers-10.
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// As OpenAI's API has them.
+static X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
+
+/// What a 429 tells beside its body.
+pub(super) fn fields(exceeded: Exceeded) -> Vec<(HeaderName, HeaderValue)> {
+    let wait = exceeded.retry_after();
+    let mut fields = vec![
+        (header::RETRY_AFTER, value(seconds(wait).to_string())),
+        (RETRY_AFTER_MS.clone(), value(wait.as_nanos().div_ceil(1_000_000).to_string())),
+    ];
+    match exceeded {
+        Exceeded::Rate { rate, .. } => {
+            let window = rate.per.duration().as_secs();
+            fields.extend([
+                (RATELIMIT_POLICY.clone(), value(format!("\"key\";q={};w={window}", rate.requests))),
+                (RATELIMIT.clone(), value(format!("\"key\";r=0;t={}", seconds(wait)))),
+                (X_LIMIT.clone(), value(rate.requests.to_string())),
+                (X_REMAINING.clone(), HeaderValue::from_static("0")),
+                (X_RESET.clone(), value(format!("{}ms", wait.as_nanos().div_ceil(1_000_000)))),
+            ]);
+        }
+        Exceeded::Concurrency { max } => fields.extend([
+            (RATELIMIT_POLICY.clone(), value(format!("\"concurrency\";q={max};qu=\"concurrent-requests\""))),
+            (RATELIMIT.clone(), HeaderValue::from_static("\"concurrency\";r=0")),
+        ]),
+        // Nobody with a right key has to know how many wrong ones may be tried.
+        Exceeded::Failures { .. } => {}
+    }
+    fields
+}
+
+/// Whole seconds, rounded up, so that who waits as long as it is told is not refused again.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// Digits and punctuation: there is nothing in it that could not stand in a field.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Period, Rate};
+
+    fn shown(exceeded: Exceeded) -> Vec<String> {
+        fields(exceeded).iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_rate_is_told_in_every_form() {
+        let rate = Rate { requests: 60, per: Period::Minute, burst: 5 };
+        let exceeded = Exceeded::Rate { rate, retry_after: Duration::from_nanos(1_000_000_001) };
+        assert_eq!(
+            shown(exceeded),
+            [
+                "retry-after: 2",
+                "retry-after-ms: 1001",
+                "ratelimit-policy: \"key\";q=60;w=60",
+                "ratelimit: \"key\";r=0;t=2",
+                "x-ratelimit-limit-requests: 60",
+                "x-ratelimit-remaining-requests: 0",
+                "x-ratelimit-reset-requests: 1001ms",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_limit_on_wrong_keys_is_not_told() {
+        let rate = Rate { requests: 60, per: Period::Minute, burst: 5 };
+        let exceeded = Exceeded::Failures { rate, retry_after: Duration::from_millis(20) };
+        assert_eq!(shown(exceeded), ["retry-after: 1", "retry-after-ms: 20"]);
+    }
+}
