@@ -1,11 +1,10 @@
 //! `keygate run` without a config, and `keygate origin`, which stands behind it.
 
-use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Client, Gateway, Program, keygate};
+use crate::support::{Client, Gateway, RunningOrigin, keygate};
 
 /// A gateway without a config, in an empty directory.
 fn start() -> Gateway {
@@ -15,20 +14,7 @@ fn start() -> Gateway {
     Gateway::run(command, directory)
 }
 
-/// `keygate origin` on a free port.
-struct RunningOrigin {
-    _program: Program,
-    address: SocketAddr,
-}
-
 impl RunningOrigin {
-    fn start() -> Self {
-        let program = Program::start(keygate(["origin", "--listen", "127.0.0.1:0", "--threads", "1"]));
-        let line = program.wait_for_stdout("its address", |line| line.contains("serves http://"));
-        let address = line.rsplit_once("http://").unwrap().1.parse().unwrap();
-        Self { _program: program, address }
-    }
-
     fn exchange(&self, request: impl AsRef<[u8]>) -> crate::support::Response {
         Client::connect(self.address).exchange(request)
     }

@@ -25,6 +25,8 @@ pub(super) struct Asked {
     pub(super) path: String,
     /// Whether an Anthropic client sent it.
     pub(super) anthropic: bool,
+    /// Whether a Gemini client sent it; from version 3 on the SDK uses paths below `/v1/` too.
+    pub(super) gemini: bool,
     /// `?chunks=N`
     pub(super) chunks: u32,
     /// `?delay_ms=M`
@@ -58,6 +60,7 @@ impl Asked {
             // HEAD asks for what GET does; the body is left out in the end.
             method: if method == Method::HEAD { Method::GET } else { method },
             path: uri.path().to_owned(),
+            gemini: headers.contains_key("x-goog-api-client"),
             anthropic: headers.contains_key("anthropic-version"),
             chunks: chunks.unwrap_or(CHUNKS).min(MOST_CHUNKS),
             delay: milliseconds("delay_ms", 0),

@@ -99,7 +99,7 @@ async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
 /// Which endpoint it is.
 fn route(asked: &Asked) -> Answer {
     let path = asked.path.as_str();
-    let found = if path.starts_with("/v1beta/") || path.starts_with("/v1alpha/") {
+    let found = if path.starts_with("/v1beta/") || path.starts_with("/v1alpha/") || asked.gemini {
         gemini::answer(asked)
     } else if path.starts_with("/v1/messages") || (path.starts_with("/v1/models") && asked.anthropic) {
         anthropic::answer(asked)

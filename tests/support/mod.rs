@@ -7,12 +7,14 @@ mod client;
 mod gateway;
 mod http2;
 mod origin;
+mod running_origin;
 
 pub(crate) use certificates::Authority;
 pub(crate) use client::{Client, Response};
 pub(crate) use gateway::{Gateway, KEY, Program, config, keygate, replace, run_to_end};
 pub(crate) use http2::exchange_over_http2;
 pub(crate) use origin::{Origin, ReceivedRequest};
+pub(crate) use running_origin::RunningOrigin;
 
 use std::time::{Duration, Instant};
 
