@@ -27,6 +27,8 @@ mod key_rules;
 mod keys;
 /// Metrics: what is counted, where; dashboard and alerts.
 mod metrics;
+/// What the README and the pages tell people to type.
+mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
 /// Which peer a request goes to, and what the caller gets when none works.
