@@ -9,6 +9,7 @@ mod credential;
 mod deny;
 mod facts;
 mod permit;
+pub mod steps;
 
 pub use authorize::{Access, authorize};
 pub use credential::{CREDENTIAL_HEADERS, Credential, CredentialHeader, HeaderSet, contains_key};
@@ -19,7 +20,8 @@ pub use permit::{Grounds, Permit};
 use http::Method;
 
 use crate::clock::UnixSeconds;
-use crate::policy::{EffectiveMode, Snapshot};
+use crate::policy::{EffectiveMode, KeyId, Snapshot};
+use steps::{Observer, Outcome, Step};
 
 /// The path that belongs to the gateway. Compared with the raw bytes of the request's path: no decoding, no
 /// normalising, no other spelling.
@@ -38,38 +40,81 @@ pub const HEALTH_PATH: &[u8] = b"/healthz";
 /// # Errors
 /// The refusal, with the header that decided and those that were ignored.
 pub fn decide(policy: &Snapshot, facts: &Facts<'_>, now: UnixSeconds) -> Result<Permit, Deny> {
-    if facts.method != Method::OPTIONS {
-        return decide_credential(policy, facts, now);
+    decide_observed(policy, facts, now, &mut ())
+}
+
+/// The same decision, its steps told to `observer` one by one.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_observed(
+    policy: &Snapshot,
+    facts: &Facts<'_>,
+    now: UnixSeconds,
+    observer: &mut impl Observer,
+) -> Result<Permit, Deny> {
+    let is_options = facts.method == Method::OPTIONS;
+    if is_options && facts.content == Content::None {
+        observer.step(Step::Preflight, Outcome::Allows);
+        return Ok(Permit::new(Grounds::Preflight));
     }
-    match facts.content {
-        Content::None => Ok(Permit::new(Grounds::Preflight)),
-        Content::Some => decide_credential(policy, facts, now)
-            .map_err(|deny| Deny { cause: Cause::PreflightWithContent, ..deny }),
+    observer.step(Step::Preflight, Outcome::GoesOn);
+    let decision = decide_credential(policy, facts, now, observer);
+    if is_options {
+        return decision.map_err(|deny| Deny { cause: Cause::PreflightWithContent, ..deny });
     }
+    decision
 }
 
 /// Steps 2 to 6.
-fn decide_credential(policy: &Snapshot, facts: &Facts<'_>, now: UnixSeconds) -> Result<Permit, Deny> {
-    match policy.mode {
-        EffectiveMode::Off => return Ok(Permit::new(Grounds::ModeOff)),
-        EffectiveMode::AllExceptHealth if is_health_check(facts) => return Ok(Permit::new(Grounds::Health)),
-        EffectiveMode::AllExceptHealth | EffectiveMode::Strict => {}
+fn decide_credential(
+    policy: &Snapshot,
+    facts: &Facts<'_>,
+    now: UnixSeconds,
+    observer: &mut impl Observer,
+) -> Result<Permit, Deny> {
+    if policy.mode == EffectiveMode::Off {
+        observer.step(Step::ModeOff, Outcome::Allows);
+        return Ok(Permit::new(Grounds::ModeOff));
     }
-    let refuse = |cause| Err(Deny { cause, present: HeaderSet::of(facts.headers) });
+    observer.step(Step::ModeOff, Outcome::GoesOn);
+    if policy.mode == EffectiveMode::AllExceptHealth && is_health_check(facts) {
+        observer.step(Step::Health, Outcome::Allows);
+        return Ok(Permit::new(Grounds::Health));
+    }
+    observer.step(Step::Health, Outcome::GoesOn);
     let credential = Credential::take(facts.headers);
-    if policy.keys.is_empty() {
-        return refuse(Cause::NoKeyConfigured);
+    observer.step(Step::Credential, Outcome::GoesOn);
+    let (step, outcome) = if policy.keys.is_empty() {
+        (Step::KeyConfigured, Err(Cause::NoKeyConfigured))
+    } else {
+        observer.step(Step::KeyConfigured, Outcome::GoesOn);
+        (Step::KeyMatches, matching_key(policy, credential, now))
+    };
+    match outcome {
+        Ok(key) => {
+            observer.step(step, Outcome::Allows);
+            Ok(Permit::new(Grounds::Key(key)))
+        }
+        Err(cause) => {
+            observer.step(step, Outcome::Denies);
+            Err(Deny { cause, present: HeaderSet::of(facts.headers) })
+        }
     }
+}
+
+/// The key that the credential is, if it may be used.
+fn matching_key(policy: &Snapshot, credential: Credential<'_>, now: UnixSeconds) -> Result<KeyId, Cause> {
     let value = match credential {
-        Credential::Missing => return refuse(Cause::CredentialMissing),
-        Credential::Malformed(how) => return refuse(Cause::CredentialMalformed(how)),
+        Credential::Missing => return Err(Cause::CredentialMissing),
+        Credential::Malformed(how) => return Err(Cause::CredentialMalformed(how)),
         Credential::Presented(value) => value,
     };
     match policy.keys.find(value) {
-        None => refuse(Cause::CredentialInvalid),
-        Some((_, key)) if !key.enabled => refuse(Cause::KeyDisabled),
-        Some((_, key)) if key.expires_at.is_some_and(|end| end <= now) => refuse(Cause::KeyExpired),
-        Some((id, _)) => Ok(Permit::new(Grounds::Key(id))),
+        None => Err(Cause::CredentialInvalid),
+        Some((_, key)) if !key.enabled => Err(Cause::KeyDisabled),
+        Some((_, key)) if key.expires_at.is_some_and(|end| end <= now) => Err(Cause::KeyExpired),
+        Some((id, _)) => Ok(id),
     }
 }
 

@@ -342,10 +342,20 @@ proptest! {
         let content = if has_content { Content::Some } else { Content::None };
         let method_value: Method = method.parse().unwrap();
         let facts = Facts { method: &method_value, path: path.as_bytes(), headers: &headers, content };
-        let decision = POLICIES.with_borrow_mut(|policies| {
+        let (decision, observed, steps) = POLICIES.with_borrow_mut(|policies| {
             let policy = policies.entry((mode.to_owned(), keys.clone())).or_insert_with(|| policy(effective, &keys));
-            decide(policy, &facts, NOW)
+            let mut steps = steps::Steps::default();
+            let observed = decide_observed(policy, &facts, NOW, &mut steps);
+            let allocations = allocation_counter::measure(|| drop(decide(policy, &facts, NOW)));
+            assert_eq!(allocations.count_total, 0, "a decision allocates nothing");
+            (decide(policy, &facts, NOW), observed, steps)
         });
+        prop_assert_eq!(decision.as_ref().map(Permit::grounds), observed.as_ref().map(Permit::grounds));
+        let outcomes: Vec<_> = steps.iter().collect();
+        let last = if decision.is_ok() { Outcome::Allows } else { Outcome::Denies };
+        prop_assert!(outcomes.iter().enumerate().all(|(at, (step, _))| usize::from(step.number()) == at + 1));
+        prop_assert!(outcomes.iter().rev().skip(1).all(|(_, outcome)| *outcome == Outcome::GoesOn));
+        prop_assert_eq!(outcomes.last().map(|(_, outcome)| *outcome), Some(last));
         let decided = decision.map_or_else(|deny| deny.cause.code(), |_| "allow");
         prop_assert_eq!(decided, reference(mode, &keys, method, path, has_content, &lines));
     }
