@@ -162,6 +162,12 @@ fn options_passes_in_every_mode_and_only_as_a_preflight() {
         expect(&gateway, "OPTIONS /healthz", b"", (204, None));
     }
     let gateway = Gateway::start(&config("strict", &origin));
+    for (line, expected) in
+        [("OPTIONS *", (404, Some("route_not_found"))), ("GET *", (400, Some("bad_request")))]
+    {
+        let response = gateway.exchange(format!("{line} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        assert_eq!((response.status, response.error_code()), expected, "{line} is no path");
+    }
     // Methods are case-sensitive.
     expect(&gateway, "options /v1/models", b"", MISSING);
     expect(&gateway, "Options /v1/models", b"", MISSING);

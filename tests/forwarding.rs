@@ -214,6 +214,39 @@ fn a_response_comes_back_as_it_was_but_for_what_only_the_gateway_may_say() {
 }
 
 #[test]
+fn an_early_hint_cannot_speak_for_the_gateway_either() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nx-keygate-error: forged\r\n\r\n\
+              HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-keygate-error\r\n\r\n\
+              2\r\nok\r\n0\r\nx-keygate-error: forged\r\n\r\n",
+        )
+    });
+    let gateway = Gateway::start(&config("off", &origin));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    let everything = String::from_utf8(client.read_to_end()).unwrap();
+    assert!(everything.contains("HTTP/1.1 200 OK") && everything.contains("ok"), "{everything}");
+    assert!(!everything.contains("forged"), "{everything}");
+}
+
+#[test]
+fn an_upgrade_on_options_is_never_honoured() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+    });
+    let asked = "Upgrade: x\r\nConnection: Upgrade\r\n";
+    for mode in ["off", "strict", "all_except_health"] {
+        let gateway = Gateway::start(&config(mode, &origin));
+        let mut client = gateway.connect();
+        let response = client.exchange(format!("OPTIONS / HTTP/1.1\r\nHost: t\r\n{asked}\r\n"));
+        assert_ne!(response.status, 101, "{mode}");
+        let request = origin.received().pop().unwrap();
+        assert_eq!((request.header("upgrade"), request.header("connection")), (None, None), "{mode}");
+    }
+}
+
+#[test]
 fn an_ambiguous_request_goes_nowhere() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("off", &origin));

@@ -148,6 +148,51 @@ fn listeners_and_threads_need_a_restart_and_the_rest_takes_effect() {
     assert!(!accepts(&gateway, KEY), "the gateway still asks for a key");
 }
 
+/// The listeners that run count, not those of the file.
+#[test]
+fn auto_stays_what_the_running_listeners_make_it() {
+    let origin = Origin::start();
+    let loopback = config("auto", &origin);
+    let lan = loopback.replace("proxy:\n", "proxy:\n  allow_lan_access: true\n");
+    for (started, then, asks) in [(&loopback, &lan, false), (&lan, &loopback, true)] {
+        let gateway = Gateway::start(started);
+        assert_eq!(!accepts(&gateway, "wrong"), asks);
+        // Twice: the second reload is compared with what runs too, not with the first.
+        for (generation, text) in [(2, then.clone()), (3, then.replace(KEY, OTHER_KEY))] {
+            gateway.replace_config(&text);
+            gateway.wait_for_generation(generation);
+            assert_eq!(!accepts(&gateway, "wrong"), asks, "generation {generation} of\n{started}");
+        }
+        let said = gateway.program().log();
+        let said = said.iter().filter(|line| line.contains("listeners (") && line.contains("with a restart"));
+        assert_eq!(said.count(), 2, "each reload says that the listeners are others");
+        // Modes that are written out do not follow the listeners.
+        gateway.replace_config(&started.replace("auth_mode: auto", "auth_mode: strict"));
+        gateway.wait_for_generation(4);
+        assert!(!accepts(&gateway, "wrong") && accepts(&gateway, KEY));
+        gateway.replace_config(&started.replace("auth_mode: auto", "auth_mode: off"));
+        gateway.wait_for_generation(5);
+        assert!(accepts(&gateway, "wrong"));
+        let warned =
+            gateway.program().log().iter().any(|line| line.contains("other machines reach this gateway"));
+        assert_eq!(warned, asks, "an open gateway that others reach is warned about");
+    }
+}
+
+#[test]
+fn sighup_with_a_bad_file_says_why_each_time() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    gateway.replace_config(&config("stict", &origin).replace(KEY, OTHER_KEY));
+    let said =
+        |log: &[String]| log.iter().filter(|line| line.contains("generation 1 stays in force")).count();
+    for times in 1..=3 {
+        gateway.program().wait_for("the reason", |log| (said(log) >= times).then_some(()));
+        assert!(accepts(&gateway, KEY) && !accepts(&gateway, OTHER_KEY));
+        gateway.signal("HUP");
+    }
+}
+
 #[test]
 fn every_request_sees_one_generation_to_its_end() {
     let (begin, begun) = std::sync::mpsc::channel();

@@ -1,12 +1,13 @@
 //! Start and stop: errors before anything is served; a drain that loses nothing and does not wait for nothing.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Gateway, Origin, config, keygate, run_to_end, wait_for};
+use crate::support::{Client, Gateway, Origin, PATIENCE, config, keygate, run_to_end, wait_for};
 
 /// An origin whose responses are streams, which the test finishes.
 fn slow_origin() -> (Sender<()>, Origin) {
@@ -97,6 +98,7 @@ fn what_is_in_flight_is_finished_and_the_health_check_says_so() {
     gateway.program().wait_for_log("the drain", |line| line.contains("stopping: 1 requests in flight"));
     let health = idle.exchange("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!((health.status, health.error_code()), (503, Some("draining")));
+    assert_eq!(health.header("allow"), Some("GET, HEAD, OPTIONS"));
     assert_eq!(health.header("connection"), Some("close"), "keep-alive ends");
     idle.expect_close();
     // New connections are still taken, so that a load balancer can ask.
@@ -176,4 +178,53 @@ fn there_is_a_worker_thread_for_each_core_unless_told_otherwise() {
     let cores = std::thread::available_parallelism().unwrap();
     let gateway = Gateway::start(&config("off", &origin));
     gateway.program().wait_for_log("its threads", |line| line.contains(&format!(" {cores} threads")));
+}
+
+/// Clients that never pause. A stop may close a connection between two requests, never within a response.
+#[test]
+fn under_load_a_stop_cuts_no_response() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));
+    let address = gateway.address();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let answered = Arc::clone(&answered);
+            std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                while stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").is_ok() {
+                    let Some(response) = response_or_nothing(&mut stream) else { return };
+                    assert!(
+                        response.starts_with("HTTP/1.1 200 ") && response.ends_with("\r\n\r\nok"),
+                        "{response}"
+                    );
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    if response.contains("Connection: close") {
+                        assert_eq!(response_or_nothing(&mut stream), None, "and then it is closed");
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    wait_for("load", || (answered.load(Ordering::SeqCst) > 500).then_some(()));
+    gateway.signal("TERM");
+    for client in load {
+        client.join().unwrap();
+    }
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+/// One response with the body `ok`, whole or cut; `None` if the connection ends before its first byte.
+fn response_or_nothing(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    while !bytes.ends_with(b"\r\n\r\nok") {
+        match stream.read(&mut buffer) {
+            Ok(read) if read > 0 => bytes.extend(&buffer[..read]),
+            _ => break,
+        }
+    }
+    (!bytes.is_empty()).then(|| String::from_utf8(bytes).unwrap())
 }
