@@ -74,6 +74,7 @@ target/sdk-venv/installed: tests/sdk/requirements.txt
 	@command -v python3 >/dev/null || .ci/install python3
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || .ci/install python3-venv
 	@echo 'keygate: installing the Python SDKs of $< into target/sdk-venv' >&2
-	python3 -m venv --clear target/sdk-venv
+	rm -rf target/sdk-venv
+	python3 -m venv target/sdk-venv
 	target/sdk-venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
