@@ -31,6 +31,8 @@ mod metrics;
 mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
+/// Revocation: at once, everywhere, and of nothing else.
+mod revocation;
 /// Which peer a request goes to, and what the caller gets when none works.
 mod routing;
 /// The official SDKs against the gateway.
