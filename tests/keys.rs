@@ -138,3 +138,20 @@ fn a_key_has_two_digests_while_it_is_changed() {
     assert_eq!(get(&gateway, "sk-new").status, 200);
     assert_eq!(get(&gateway, "sk-old").error_code(), Some("key_expired"));
 }
+
+#[test]
+fn a_key_that_is_about_to_expire_is_warned_about_and_counted() {
+    let origin = Origin::start();
+    let soon = chrono::Utc::now() + chrono::TimeDelta::minutes(3 * 24 * 60 + 30);
+    let keys = format!(
+        "keys: [{{name: soon, digest: '{}', expires_at: {}}}, {{name: later, digest: '{}', expires_at: \
+         2999-01-01T00:00:00Z}}]",
+        digest_of("sk-soon"),
+        soon.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        digest_of("sk-later")
+    );
+    let gateway = Gateway::start(&with(&origin, &keys));
+    gateway.program().wait_for_log("the warning", |line| line.contains("key `soon` expires in 3 d 0 h, at "));
+    assert_eq!(get(&gateway, "sk-soon").status, 200);
+    assert!(!gateway.program().log().join("\n").contains("`later`"));
+}

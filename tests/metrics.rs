@@ -233,3 +233,16 @@ fn dashboard_and_alerts_ask_for_metrics_that_exist() {
     let untold: Vec<_> = families.filter(|name| !told.contains(*name)).collect();
     assert!(untold.is_empty(), "docs/metrics.md lacks {untold:?}");
 }
+
+#[test]
+fn keys_are_counted_by_state() {
+    let origin = Origin::start();
+    let keys = format!(
+        "keys: [{{name: a, key: sk-a, enabled: false}}, {{name: b, key: sk-b, expires_at: 2020-01-01T00:00:00Z}}]\n{}",
+        with_admin(&config("strict", &origin))
+    );
+    let text = scrape(&Gateway::start(&keys));
+    let count = |state| value(&text, &format!("keygate_keys{{state=\"{state}\"}}"));
+    let counts = ["valid", "expiring", "expired", "not_yet_valid", "disabled"].map(count);
+    assert_eq!(counts, [1.0, 0.0, 1.0, 0.0, 1.0].map(Some));
+}

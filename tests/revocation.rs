@@ -64,6 +64,7 @@ impl Load {
 
 /// `a` and `b` take turns: each reload revokes one of them.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures, for who runs it to see them")]
 fn a_revoked_key_is_refused_on_every_connection_and_no_other_request_fails() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_keys(&origin, &["a"], ""));

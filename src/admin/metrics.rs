@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::{Api, Outcome};
+use crate::clock;
 use crate::policy::Snapshot;
 use crate::telemetry::metrics::{CONTENT_TYPE, PeerReading, Scrape};
 use crate::upstream::Fleet;
@@ -37,6 +38,7 @@ fn scrape(api: &Api, policy: &Snapshot, fleet: &Fleet) -> Scrape {
         last_reload_accepted: last.outcome != Outcome::Rejected,
         last_reload: last.at,
         started: handles.process.started,
+        keys: policy.keys.census(clock::now()),
         peers: peers.collect(),
     }
 }

@@ -4,12 +4,14 @@
 //! digest (`printf %s "$KEY" | sha256sum`) and processors have instructions for it; keys are random, so a slow
 //! password hash would buy nothing.
 
+mod census;
 mod digest;
 mod index;
 mod retired;
 mod rules;
 mod table;
 
+pub use census::KeyState;
 pub use digest::{Digest, ParseDigestError};
 pub use retired::{Retired, RetiredKeys};
 pub use rules::{AddressRange, KeyRules, PathRule, Period, Rate};

@@ -20,8 +20,9 @@ pub use certificates::{CertificateError, CertificateTable, ServerCertificate, pa
 pub use compile::{Compiled, compile};
 pub use handle::PolicyHandle;
 pub use keys::{
-    AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyTable, MAX_KEY_BYTES, NewKey,
-    ParseDigestError, PathRule, Period, Rate, Retired, RetiredKeys, RulesId, generate_key, is_key_name,
+    AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyState, KeyTable, MAX_KEY_BYTES,
+    NewKey, ParseDigestError, PathRule, Period, Rate, Retired, RetiredKeys, RulesId, generate_key,
+    is_key_name,
 };
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};

@@ -7,6 +7,7 @@
 
 mod admin_handles;
 mod bind;
+mod expiry;
 mod h2c;
 mod listener;
 mod reload;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::expiry;
 use super::source::{ConfigSource, LoadedPolicy, Rejected};
 use super::watch::FileWatch;
 use crate::admin::{LastReload, ReloadLog};
@@ -132,6 +133,7 @@ impl Reloader {
         self.in_force.config = loaded.config;
         self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();
+        expiry::warn(&self.live.load().policy.keys, clock::now());
         log::info!("reloaded: generation {generation}, effective mode {mode}, {keys} keys");
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::RunError;
 use super::listener::Connections;
 use super::reload::{Reloader, Trigger};
 use super::signals::{Asked, Signals};
 use super::stop::{self, Limits, Stopper};
 use super::upgrade::Upgrade;
+use super::{RunError, expiry};
 use crate::admin::{Listening, ReloadRequest};
+use crate::clock;
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
 use crate::telemetry::in_flight::{Draining, InFlight};
@@ -43,6 +44,8 @@ impl Supervisor {
         mut ended: oneshot::Receiver<()>,
     ) -> Result<(), RunError> {
         tokio::spawn(keep_resolved(Arc::clone(&self.live), resolve_now));
+        expiry::warn(&self.live.load().policy.keys, clock::now());
+        tokio::spawn(expiry::keep_warning(Arc::clone(&self.live)));
         loop {
             tokio::select! {
                 asked = self.signals.next() => match asked {

@@ -14,7 +14,7 @@ use super::cells::{Bounds, Counters, Histogram};
 use super::exposition::{Exposition, Family};
 use crate::auth::{CREDENTIAL_HEADERS, Cause, CredentialHeader, Deny};
 use crate::clock::UnixSeconds;
-use crate::policy::{RouteId, Snapshot, UpstreamId};
+use crate::policy::{KeyState, RouteId, Snapshot, UpstreamId};
 
 pub use super::exposition::CONTENT_TYPE;
 
@@ -139,6 +139,8 @@ pub struct Scrape {
     pub last_reload: UnixSeconds,
     /// When the process was started.
     pub started: UnixSeconds,
+    /// Keys in each state, in the order of [`KeyState::ALL`].
+    pub keys: [usize; KeyState::ALL.len()],
     /// Every peer of every upstream.
     pub peers: Vec<PeerReading>,
 }
@@ -391,6 +393,11 @@ fn classes(family: &mut Family<'_>, route: &str, upstream: &str, meter: &RouteMe
 
 fn policy(text: &mut Exposition, scrape: &Scrape) {
     text.gauge("keygate_config_generation", "Number of the policy in force.").sample(&[], scrape.generation);
+    let mut family =
+        text.gauge("keygate_keys", "Configured keys by state (expiring: valid, but for less than a week).");
+    for (state, count) in KeyState::ALL.into_iter().zip(scrape.keys) {
+        family.sample(&[("state", state.name())], count);
+    }
     let mut family =
         text.counter("keygate_config_reloads_total", "Reloads of the config, by what came of them.");
     family.sample(&[("outcome", "accepted")], scrape.reloads.0);
