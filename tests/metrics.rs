@@ -93,7 +93,8 @@ fn the_gateways_own_time_and_the_upstreams_are_apart() {
     let whole = sum(r#"keygate_request_duration_seconds_sum{upstream="origin"}"#);
     let own = sum("keygate_gateway_duration_seconds_sum");
     assert!(upstream >= 0.05 && upstream < PATIENCE.as_secs_f64(), "{upstream}");
-    assert!(whole >= upstream && own <= whole - upstream, "{own} + {upstream} > {whole}");
+    // Each is rounded by itself.
+    assert!(whole >= upstream && own <= whole - upstream + 0.000_01, "{own} + {upstream} > {whole}");
     assert_eq!(sum("keygate_gateway_duration_seconds_count"), 1.0);
     assert_eq!(sum(r#"keygate_upstream_first_byte_seconds_bucket{upstream="origin",le="0.025"}"#), 0.0);
     assert_eq!(sum(r#"keygate_upstream_first_byte_seconds_bucket{upstream="origin",le="+Inf"}"#), 1.0);
