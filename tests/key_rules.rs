@@ -221,7 +221,9 @@ fn requests_at_once_are_limited_and_a_place_is_free_again_when_one_ends() {
     // A client that goes away gives its place back, too.
     let mut gone = gateway.connect();
     gone.send("GET /slow HTTP/1.1\r\nHost: t\r\nx-api-key: sk-a\r\n\r\n");
-    wait_for("the slow request", || (get(&gateway, "sk-a").status == 429).then_some(()));
+    let slow = || origin.received().iter().filter(|it| it.head.starts_with("GET /slow ")).count();
+    wait_for("the slow request", || (slow() == 2).then_some(()));
+    assert_eq!(get(&gateway, "sk-a").status, 429);
     gone.abort();
     wait_for("the free place", || (get(&gateway, "sk-a").status == 200).then_some(()));
     drop(finish);
