@@ -160,7 +160,7 @@ fn an_empty_key_loads_with_a_warning_and_refuses_with_the_message_of_the_contrac
     let text = config("strict", &origin).replace(KEY, "''");
     let gateway = Gateway::start(&text);
     gateway.program().wait_for_log("the warning", |line| line.contains("`api_key` is empty"));
-    let response = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\n\r\n"));
+    let response = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n"));
     assert_eq!((response.status, response.error_code()), (401, Some("no_key_configured")));
     gateway.program().wait_for_log("the message", |line| {
         line.contains("ERROR") && line.contains("Proxy auth is enabled but api_key is empty; denying request")
@@ -214,8 +214,9 @@ fn what_init_writes_passes_check_and_serves() {
     let mut command = keygate(["run", "--listen", "127.0.0.1:0"]);
     command.current_dir(directory.path());
     let gateway = Gateway::run(command, directory);
-    let request =
-        |key: &str| format!("GET /v1/models HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {key}\r\n\r\n");
+    let request = |key: &str| {
+        format!("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n")
+    };
     assert_eq!(gateway.exchange(request(&key_of(&text))).status, 200);
     assert_eq!(gateway.exchange(request(KEY)).status, 401);
 }
@@ -233,8 +234,9 @@ fn keygen_prints_a_key_and_the_line_that_admits_it() {
     let origin = Origin::start();
     let keys = format!("keys:\n  - name: made\n    digest: {digest}\n");
     let gateway = Gateway::start(&(config("strict", &origin) + &keys));
-    let status =
-        |key: &str| gateway.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\n\r\n")).status;
+    let status = |key: &str| {
+        gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")).status
+    };
     assert_eq!((status(key), status(digest)), (200, 401), "the digest is no key");
 }
 

@@ -30,7 +30,7 @@ fn the_gateway_s_credential_takes_the_place_of_the_caller_s() {
         ("credential: {header: api-key, value: azure}", "api-key", "azure"),
     ] {
         let lines = format!(
-            "GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {KEY}\r\nx-api-key: b\r\nx-goog-api-key: c\r\napi-key: d\r\napi_key: e\r\nConnection: api-key, x-api-key"
+            "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nx-api-key: b\r\nx-goog-api-key: c\r\napi-key: d\r\napi_key: e\r\nConnection: api-key, x-api-key"
         );
         let received = forwarded("strict", fields, &lines);
         assert_eq!(received.header(name), Some(value), "{}", received.head);
@@ -46,7 +46,7 @@ fn the_gateway_s_credential_takes_the_place_of_the_caller_s() {
 
 #[test]
 fn in_mode_off_the_caller_s_credential_is_replaced_too() {
-    let lines = "GET / HTTP/1.1\r\nHost: t\r\nx-api-key: theirs\r\nAuthorization: Bearer theirs";
+    let lines = "GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: theirs\r\nAuthorization: Bearer theirs";
     let received = forwarded("'off'", "credential: {header: x-api-key, value: ours}", lines);
     assert_eq!((received.header("x-api-key"), received.header("authorization")), (Some("ours"), None));
 }
@@ -55,7 +55,7 @@ fn in_mode_off_the_caller_s_credential_is_replaced_too() {
 fn an_unauthenticated_options_goes_without() {
     let fields = "credential: {header: api-key, value: azure}";
     for mode in ["strict", "'off'"] {
-        let lines = "OPTIONS /v1/models HTTP/1.1\r\nHost: t\r\nOrigin: https://a.example\r\napi-key: x\r\nx-api-key: y";
+        let lines = "OPTIONS /v1/models HTTP/1.1\r\nHost: localhost\r\nOrigin: https://a.example\r\napi-key: x\r\nx-api-key: y";
         let received = forwarded(mode, fields, lines);
         assert!(!received.head.contains("azure"), "{}", received.head);
         assert_eq!((received.header("api-key"), received.header("x-api-key")), (None, None));
@@ -70,7 +70,7 @@ fn an_upstream_that_refuses_it_is_a_502_and_never_the_caller_s_401() {
         });
         let fields = "credential: {header: authorization, value: sk-provider-secret}";
         let gateway = Gateway::start(&with("strict", &origin, fields));
-        let lines = format!("GET /v1/models HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}");
+        let lines = format!("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}");
         let response = exchange(&gateway, &lines);
         assert_eq!((response.status, response.error_code()), (502, Some("upstream_credential_rejected")));
         assert_eq!(response.header("www-authenticate"), None);
@@ -93,7 +93,7 @@ fn a_credential_in_a_file_is_read_again_when_it_changes() {
     let gateway = Gateway::start_with(&with("strict", &origin, fields), |command| {
         std::fs::write(command.get_current_dir().unwrap().join("provider"), "one\n").unwrap();
     });
-    let lines = format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}");
+    let lines = format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}");
     exchange(&gateway, &lines);
     crate::support::replace(&gateway.directory.path().join("provider"), "two\n");
     gateway.wait_for_generation(2);
@@ -133,7 +133,7 @@ fn the_upstream_is_told_who_the_caller_is_and_no_client_can_say_otherwise() {
     let told = |fields: &str| {
         let origin = Origin::start();
         let gateway = Gateway::start(&format!("{}{keys}", with("strict", &origin, fields)));
-        let lines = "GET / HTTP/1.1\r\nHost: t\r\nx-api-key: sk-a\r\nx-keygate-key: mallory\r\nX_Keygate_Key: mallory\r\n\
+        let lines = "GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-a\r\nx-keygate-key: mallory\r\nX_Keygate_Key: mallory\r\n\
                      x-keygate-label-team: blue\r\nConnection: x-keygate-key, x-keygate-label-team";
         assert_eq!(exchange(&gateway, lines).status, 200);
         let received = origin.only_request();
@@ -147,7 +147,10 @@ fn the_upstream_is_told_who_the_caller_is_and_no_client_can_say_otherwise() {
     );
     assert_eq!(told("forward_key_name: false"), Vec::<String>::new());
     // Nobody is behind a request that needed no key.
-    let received =
-        forwarded("'off'", "forward_key_name: true", "GET / HTTP/1.1\r\nHost: t\r\nx-keygate-key: mallory");
+    let received = forwarded(
+        "'off'",
+        "forward_key_name: true",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nx-keygate-key: mallory",
+    );
     assert_eq!(received.header("x-keygate-key"), None);
 }

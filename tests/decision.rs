@@ -27,7 +27,7 @@ fn outcome(gateway: &Gateway, request: &[u8]) -> (u16, Option<String>) {
 
 /// Sends `line` with the fields `fields` and compares.
 fn expect(gateway: &Gateway, line: &str, fields: &[u8], expected: (u16, Option<&str>)) {
-    let request = [line.as_bytes(), b" HTTP/1.1\r\nHost: t\r\n", fields, b"\r\n"].concat();
+    let request = [line.as_bytes(), b" HTTP/1.1\r\nHost: localhost\r\n", fields, b"\r\n"].concat();
     let got = outcome(gateway, &request);
     assert_eq!((got.0, got.1.as_deref()), expected, "{}", request.escape_ascii());
 }
@@ -165,7 +165,7 @@ fn options_passes_in_every_mode_and_only_as_a_preflight() {
     for (line, expected) in
         [("OPTIONS *", (404, Some("route_not_found"))), ("GET *", (400, Some("bad_request")))]
     {
-        let response = gateway.exchange(format!("{line} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        let response = gateway.exchange(format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         assert_eq!((response.status, response.error_code()), expected, "{line} is no path");
     }
     // Methods are case-sensitive.
@@ -187,13 +187,13 @@ fn options_with_content_needs_a_key() {
             ("x-api-key: wrong\r\n".to_owned(), REFUSED),
             (format!("x-api-key: {KEY}\r\n"), PASSED),
         ] {
-            let request = format!("OPTIONS /v1 HTTP/1.1\r\nHost: t\r\n{credential}{content}");
+            let request = format!("OPTIONS /v1 HTTP/1.1\r\nHost: localhost\r\n{credential}{content}");
             let got = outcome(&gateway, request.as_bytes());
             assert_eq!((got.0, got.1.as_deref()), expected, "{request}");
         }
     }
     let off = Gateway::start(&config("off", &origin));
-    let request = format!("OPTIONS /v1 HTTP/1.1\r\nHost: t\r\n{sized}");
+    let request = format!("OPTIONS /v1 HTTP/1.1\r\nHost: localhost\r\n{sized}");
     assert_eq!(off.exchange(request).status, 200, "in mode off it passes the other steps");
 }
 
@@ -313,7 +313,7 @@ fn the_empty_key_message_cannot_fill_the_disk() {
     let gateway = Gateway::start(&config("strict", &origin).replace(KEY, "''"));
     let mut client = gateway.connect();
     for _ in 0..1000 {
-        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n").status, 401);
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 401);
     }
     drop(client);
     gateway.signal("TERM");
@@ -363,7 +363,7 @@ fn the_health_check_answers_three_methods() {
         ("PROPFIND", 405),
         ("get", 405),
     ] {
-        let request = format!("{method} /healthz HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\n\r\n");
+        let request = format!("{method} /healthz HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n");
         let response = gateway.exchange(request);
         assert_eq!(response.status, status, "{method}");
         assert_eq!(response.header("allow"), Some("GET, HEAD, OPTIONS"), "{method}");

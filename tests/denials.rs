@@ -16,7 +16,7 @@ fn refused(lines: &str) -> Response {
 
 #[test]
 fn openai_shape_is_the_default() {
-    let response = refused("GET /v1/chat/completions HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer x");
+    let response = refused("GET /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x");
     let json = response.json();
     assert_eq!(json["error"]["type"], "authentication_error");
     assert_eq!(json["error"]["code"], "invalid_api_key");
@@ -29,9 +29,9 @@ fn openai_shape_is_the_default() {
 #[test]
 fn anthropic_shape_by_path_or_by_header() {
     for lines in [
-        "POST /v1/messages HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\nx-api-key: x",
-        "POST /v1/messages/count_tokens HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\nx-api-key: x",
-        "GET /v1/models HTTP/1.1\r\nHost: t\r\nanthropic-version: 2023-06-01\r\nx-api-key: x",
+        "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nx-api-key: x",
+        "POST /v1/messages/count_tokens HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nx-api-key: x",
+        "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nanthropic-version: 2023-06-01\r\nx-api-key: x",
     ] {
         let response = refused(lines);
         let json = response.json();
@@ -46,8 +46,8 @@ fn anthropic_shape_by_path_or_by_header() {
 fn gemini_shape_by_path_or_by_deciding_header() {
     for lines in [
         "GET /v1beta/models HTTP/1.1\r\nHost: t",
-        "GET /v1alpha/models HTTP/1.1\r\nHost: t\r\nx-api-key: x",
-        "GET /v1/models HTTP/1.1\r\nHost: t\r\nx-goog-api-key: x",
+        "GET /v1alpha/models HTTP/1.1\r\nHost: localhost\r\nx-api-key: x",
+        "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nx-goog-api-key: x",
     ] {
         let json = refused(lines).json();
         assert_eq!(json["error"]["code"], 401, "{lines}");
@@ -55,14 +55,14 @@ fn gemini_shape_by_path_or_by_deciding_header() {
         assert!(json["error"]["message"].is_string());
     }
     // `Authorization` decided here, so this is no Gemini client.
-    let lines = "GET /v1/models HTTP/1.1\r\nHost: t\r\nAuthorization: x\r\nx-goog-api-key: x";
+    let lines = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: x\r\nx-goog-api-key: x";
     assert_eq!(refused(lines).json()["error"]["code"], "invalid_api_key");
 }
 
 #[test]
 fn the_message_names_the_deciding_header_and_those_that_were_ignored() {
     let response =
-        refused("GET / HTTP/1.1\r\nHost: t\r\nx-goog-api-key: c\r\nx-api-key: b\r\nAuthorization: a");
+        refused("GET / HTTP/1.1\r\nHost: localhost\r\nx-goog-api-key: c\r\nx-api-key: b\r\nAuthorization: a");
     let message = response.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("the `Authorization` header decided"), "{message}");
     assert!(message.contains("ignored: `x-api-key`, `x-goog-api-key`"), "{message}");
@@ -77,7 +77,7 @@ fn the_challenge_tells_whether_a_credential_was_sent() {
     let without = refused("GET / HTTP/1.1\r\nHost: t");
     assert_eq!(without.header("www-authenticate"), Some("Bearer realm=\"keygate\""));
     assert_eq!(without.error_code(), Some("credential_missing"));
-    let with = refused("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: x");
+    let with = refused("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: x");
     assert_eq!(with.header("www-authenticate"), Some("Bearer realm=\"keygate\", error=\"invalid_token\""));
 }
 
@@ -85,7 +85,7 @@ fn the_challenge_tells_whether_a_credential_was_sent() {
 fn no_part_of_a_credential_comes_back() {
     let near = &KEY[..KEY.len() - 1];
     for line in [format!("x-api-key: {near}"), format!("Authorization: Bearer {near}")] {
-        let response = refused(&format!("GET / HTTP/1.1\r\nHost: t\r\n{line}"));
+        let response = refused(&format!("GET / HTTP/1.1\r\nHost: localhost\r\n{line}"));
         let everything = response.head + std::str::from_utf8(&response.body).unwrap();
         for length in 4..near.len() {
             assert!(!everything.contains(&near[..length]), "{everything}");
@@ -98,7 +98,7 @@ fn a_client_s_request_id_is_taken_over_if_it_is_harmless() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("strict", &origin));
     let id_for = |line: &str| {
-        let response = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\n{line}\r\n"));
+        let response = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{line}\r\n"));
         response.header("x-request-id").unwrap().to_owned()
     };
     assert_eq!(id_for("x-request-id: req-1_a.b:c\r\n"), "req-1_a.b:c");
@@ -114,11 +114,11 @@ fn the_connection_stays_open_after_a_denial() {
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
     for _ in 0..50 {
-        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n").status, 401);
-        let right = format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\n\r\n");
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 401);
+        let right = format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n");
         assert_eq!(client.exchange(right).status, 200);
     }
-    let last = "GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
+    let last = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(client.exchange(last).header("connection"), Some("close"));
     client.expect_close();
 }
@@ -127,14 +127,14 @@ fn the_connection_stays_open_after_a_denial() {
 fn a_body_that_came_with_a_refused_request_is_not_taken_for_the_next_one() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("strict", &origin));
-    let right = format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\n\r\n");
+    let right = format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n");
     for body in [
         // A body that reads like a request.
         format!("Content-Length: {}\r\n\r\n{right}", right.len()),
         format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{right}\r\n0\r\n\r\n", right.len()),
     ] {
         let mut client = gateway.connect();
-        let response = client.exchange(format!("POST / HTTP/1.1\r\nHost: t\r\n{body}"));
+        let response = client.exchange(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{body}"));
         assert_eq!((response.status, response.header("connection")), (401, Some("keep-alive")));
         assert_eq!(client.exchange(&right).status, 200, "the connection goes on behind the body");
     }
@@ -147,10 +147,11 @@ fn a_large_body_is_not_awaited() {
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
     // Announced and never sent.
-    let response = client.exchange("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000000000\r\n\r\n");
+    let response =
+        client.exchange("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n");
     assert_eq!((response.status, response.header("connection")), (401, Some("close")));
     let mut client = gateway.connect();
-    let expects = "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    let expects = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n";
     let response = client.exchange(expects);
     assert_eq!(response.status, 401, "no `100 Continue` for a body that nobody wants");
     client.expect_close();
@@ -161,10 +162,10 @@ fn head_gets_the_headers_alone() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
-    let response = client.exchange("HEAD /v1/models HTTP/1.1\r\nHost: t\r\n\r\n");
+    let response = client.exchange("HEAD /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((response.status, response.error_code()), (401, Some("credential_missing")));
     assert_eq!(
-        client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n").status,
+        client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status,
         401,
         "nothing is left on the wire"
     );

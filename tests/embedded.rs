@@ -22,12 +22,12 @@ impl RunningOrigin {
     fn post(&self, path: &str, more: &str, body: &str) -> crate::support::Response {
         let length = body.len();
         self.exchange(format!(
-            "POST {path} HTTP/1.1\r\nHost: t\r\n{more}Content-Length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {length}\r\n\r\n{body}"
         ))
     }
 
     fn get(&self, path: &str) -> crate::support::Response {
-        self.exchange(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n"))
+        self.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 }
 
@@ -90,7 +90,8 @@ fn the_origin_answers_like_openai() {
 fn the_origin_answers_like_anthropic() {
     let origin = RunningOrigin::start();
     let version = "anthropic-version: 2023-06-01\r\n";
-    let models = origin.exchange(format!("GET /v1/models HTTP/1.1\r\nHost: t\r\n{version}\r\n")).json();
+    let models =
+        origin.exchange(format!("GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{version}\r\n")).json();
     assert_eq!(models["data"][0]["type"], "model");
     let message = origin.post("/v1/messages", version, r#"{"model":"m"}"#).json();
     assert_eq!((&message["type"], &message["model"]), (&"message".into(), &"m".into()));
@@ -150,7 +151,8 @@ fn a_stream_has_as_many_events_as_were_asked_for() {
 #[test]
 fn the_origin_shows_what_it_received_and_answers_as_it_is_told() {
     let origin = RunningOrigin::start();
-    let request = "POST /echo?a=b HTTP/1.1\r\nHost: t\r\nX-Odd-Case: 1\r\nContent-Length: 5\r\n\r\nhello";
+    let request =
+        "POST /echo?a=b HTTP/1.1\r\nHost: localhost\r\nX-Odd-Case: 1\r\nContent-Length: 5\r\n\r\nhello";
     assert_eq!(origin.exchange(request).body, request.as_bytes());
     for status in [200, 204, 304, 404, 418, 503] {
         assert_eq!(origin.get(&format!("/status/{status}")).status, status);
@@ -162,9 +164,9 @@ fn the_origin_shows_what_it_received_and_answers_as_it_is_told() {
     assert_eq!(origin.get("/ok").body, b"ok\n");
     assert!(String::from_utf8(origin.get("/").body).unwrap().contains("/v1/chat/completions"));
     let mut client = Client::connect(origin.address);
-    assert_eq!(client.exchange("HEAD /v1/models HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+    assert_eq!(client.exchange("HEAD /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
     assert_eq!(
-        client.exchange("GET /ok HTTP/1.1\r\nHost: t\r\n\r\n").body,
+        client.exchange("GET /ok HTTP/1.1\r\nHost: localhost\r\n\r\n").body,
         b"ok\n",
         "on the same connection"
     );

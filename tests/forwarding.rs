@@ -49,8 +49,9 @@ fn a_request_arrives_as_it_was_but_for_what_the_contract_changes() {
 #[test]
 fn chunked_bodies_pass_and_so_do_bytes_of_any_kind() {
     let every_byte: Vec<u8> = (0..=255).collect();
-    let head =
-        format!("POST / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     let request = [head.as_bytes(), b"100\r\n", &every_byte, b"\r\n0\r\n\r\n"].concat();
     let received = forwarded("strict", request);
     assert_eq!(received.header("transfer-encoding"), Some("chunked"));
@@ -65,7 +66,7 @@ fn the_caller_s_credential_stays_in_the_gateway() {
             format!("x-api-key: {KEY}\r\nx-goog-api-key: b\r\nx-goog-api-key: c\r\n"),
             format!("x-goog-api-key: {KEY}\r\n"),
         ] {
-            let received = forwarded(mode, format!("GET / HTTP/1.1\r\nHost: t\r\n{line}\r\n"));
+            let received = forwarded(mode, format!("GET / HTTP/1.1\r\nHost: localhost\r\n{line}\r\n"));
             for name in ["authorization", "x-api-key", "x-goog-api-key"] {
                 assert_eq!(received.header(name), None, "{}", received.head);
             }
@@ -79,7 +80,7 @@ fn in_mode_off_the_caller_s_own_credential_passes_but_never_a_key_of_the_gateway
     let received = forwarded(
         "off",
         format!(
-            "GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer sk-theirs\r\nx-api-key: {KEY}\r\nx-goog-api-key: g\r\n\r\n"
+            "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-theirs\r\nx-api-key: {KEY}\r\nx-goog-api-key: g\r\n\r\n"
         ),
     );
     assert_eq!(received.header("authorization"), Some("Bearer sk-theirs"));
@@ -90,7 +91,7 @@ fn in_mode_off_the_caller_s_own_credential_passes_but_never_a_key_of_the_gateway
         format!("Authorization: {KEY}"),
         format!("x-goog-api-key: {KEY}\r\nx-goog-api-key: theirs"),
     ] {
-        let received = forwarded("off", format!("GET / HTTP/1.1\r\nHost: t\r\n{line}\r\n\r\n"));
+        let received = forwarded("off", format!("GET / HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n"));
         assert!(!received.head.contains(KEY), "{}", received.head);
     }
 }
@@ -101,7 +102,7 @@ fn a_preflight_carries_no_credential_and_opens_no_tunnel() {
         let received = forwarded(
             mode,
             format!(
-                "OPTIONS /v1 HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {KEY}\r\nx-api-key: a\r\nUpgrade: websocket\r\n\
+                "OPTIONS /v1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nx-api-key: a\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://a.example\r\n\r\n"
             ),
         );
@@ -117,7 +118,7 @@ fn aliases_and_the_gateway_s_own_family_are_removed() {
     let received = forwarded(
         "strict",
         format!(
-            "GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\nx_api_key: a\r\nX-API_KEY: b\r\nx_goog_api_key: c\r\n\
+            "GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nx_api_key: a\r\nX-API_KEY: b\r\nx_goog_api_key: c\r\n\
              x-keygate-error: d\r\nX-Keygate-Key: e\r\nx_keygate_key: f\r\nx_forwarded_for: g\r\nx_request_id: h\r\n\
              my_field: stays\r\n\r\n"
         ),
@@ -146,14 +147,14 @@ fn what_the_gateway_adds_cannot_be_stripped_or_forged() {
     let received = forwarded(
         "strict",
         format!(
-            "GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+            "GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
              X-Forwarded-Host: evil.example\r\nForwarded: for=6.6.6.6\r\n\
              Connection: x-request-id, x-hop\r\nx-hop: 1\r\n\r\n"
         ),
     );
     assert_eq!(received.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(received.header("x-forwarded-proto"), Some("http"));
-    assert_eq!(received.header("x-forwarded-host"), Some("t"));
+    assert_eq!(received.header("x-forwarded-host"), Some("localhost"));
     assert!(received.header("x-request-id").is_some_and(|id| id.len() == 32));
     assert_eq!(received.header("forwarded"), None);
     assert_eq!(received.header("x-hop"), None, "hop-by-hop fields end here");
@@ -164,8 +165,8 @@ fn a_client_may_not_name_forwarded_fields_as_hop_by_hop() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("off", &origin));
     for name in ["x-forwarded-for", "X-Forwarded-Host", "x-forwarded-proto", "host"] {
-        let response =
-            gateway.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nConnection: close, {name}\r\n\r\n"));
+        let response = gateway
+            .exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close, {name}\r\n\r\n"));
         assert_eq!((response.status, response.error_code()), (400, Some("bad_request")), "{name}");
     }
     assert!(origin.received().is_empty());
@@ -191,7 +192,7 @@ fn a_response_comes_back_as_it_was_but_for_what_only_the_gateway_may_say() {
         )
     });
     let gateway = Gateway::start(&config("off", &origin));
-    let response = gateway.exchange("GET / HTTP/1.1\r\nHost: t\r\nx-request-id: r1\r\n\r\n");
+    let response = gateway.exchange("GET / HTTP/1.1\r\nHost: localhost\r\nx-request-id: r1\r\n\r\n");
     assert_eq!(response.status, 401, "an upstream's own 401 passes through");
     assert_eq!(response.error_code(), None, "and one look tells whose it is");
     assert_eq!(response.body, b"\x00\xff\r\n");
@@ -224,7 +225,7 @@ fn an_early_hint_cannot_speak_for_the_gateway_either() {
     });
     let gateway = Gateway::start(&config("off", &origin));
     let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let everything = String::from_utf8(client.read_to_end()).unwrap();
     assert!(everything.contains("HTTP/1.1 200 OK") && everything.contains("ok"), "{everything}");
     assert!(!everything.contains("forged"), "{everything}");
@@ -239,7 +240,7 @@ fn an_upgrade_on_options_is_never_honoured() {
     for mode in ["off", "strict", "all_except_health"] {
         let gateway = Gateway::start(&config(mode, &origin));
         let mut client = gateway.connect();
-        let response = client.exchange(format!("OPTIONS / HTTP/1.1\r\nHost: t\r\n{asked}\r\n"));
+        let response = client.exchange(format!("OPTIONS / HTTP/1.1\r\nHost: localhost\r\n{asked}\r\n"));
         assert_ne!(response.status, 101, "{mode}");
         let request = origin.received().pop().unwrap();
         assert_eq!((request.header("upgrade"), request.header("connection")), (None, None), "{mode}");
@@ -254,14 +255,14 @@ fn an_ambiguous_request_goes_nowhere() {
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a/healthz?\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
-        ("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: +5\r\n\r\nhello", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\nhello", 400),
         (
-            "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
         ),
-        ("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
-        ("GET healthz HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        ("GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     ] {
         let mut client = gateway.connect();
         let response = client.exchange(request);
@@ -278,7 +279,7 @@ fn connections_to_the_upstream_are_used_again() {
     let gateway = Gateway::start(&config("off", &origin).replace("proxy:\n", "proxy:\n  threads: 1\n"));
     let mut client = gateway.connect();
     for _ in 0..20 {
-        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
     }
     assert_eq!((origin.received().len(), origin.connections()), (20, 1));
 }

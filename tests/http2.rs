@@ -10,7 +10,7 @@ fn with_h2c(config: &str) -> String {
 fn without_tls_both_versions_share_a_port() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
-    let request = "GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n";
+    let request = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
     assert_eq!((response.status, response.body.as_slice()), (200, &b"ok"[..]));
     let mut client = gateway.connect();
@@ -18,7 +18,11 @@ fn without_tls_both_versions_share_a_port() {
     assert_eq!(client.exchange(request).status, 200);
     // Shorter than the preface of HTTP/2, which must not be waited for.
     assert_eq!(gateway.exchange("GET / HTTP/1.0\r\n\r\n").status, 200);
-    assert_eq!(gateway.exchange("PRI / HTTP/1.1\r\nHost: t\r\n\r\n").status, 200, "a method like any other");
+    assert_eq!(
+        gateway.exchange("PRI / HTTP/1.1\r\nHost: localhost\r\n\r\n").status,
+        200,
+        "a method like any other"
+    );
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn the_authority_is_the_host() {
 fn a_refusal_leaves_the_connection_open_for_other_streams() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_h2c(&config("strict", &origin)));
-    let request = "POST /v1/messages HTTP/1.1\r\nHost: t\r\n\r\nhello";
+    let request = "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\n\r\nhello";
     let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
     assert_eq!((response.status, response.error_code()), (401, Some("credential_missing")));
     let json: serde_json::Value = serde_json::from_slice(&response.body).unwrap();

@@ -17,7 +17,7 @@ fn with_rules(origin: &Origin, rules: &str) -> String {
 
 fn request(client: &mut Client, method: &str, path: &str, key: &str) -> Response {
     client.exchange(format!(
-        "{method} {path} HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\nContent-Length: 0\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\nContent-Length: 0\r\n\r\n"
     ))
 }
 
@@ -205,7 +205,7 @@ fn requests_at_once_are_limited_and_a_place_is_free_again_when_one_ends() {
     });
     let gateway = Gateway::start(&with_rules(&origin, "max_concurrent: 1"));
     let mut slow = gateway.connect();
-    slow.send("GET /slow HTTP/1.1\r\nHost: t\r\nx-api-key: sk-a\r\n\r\n");
+    slow.send("GET /slow HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-a\r\n\r\n");
     wait_for("the slow request", || (!origin.received().is_empty()).then_some(()));
     let refused = get(&gateway, "sk-a");
     assert_eq!((refused.status, refused.error_code()), (429, Some("too_many_concurrent_requests")));
@@ -220,7 +220,7 @@ fn requests_at_once_are_limited_and_a_place_is_free_again_when_one_ends() {
     wait_for("the free place", || (get(&gateway, "sk-a").status == 200).then_some(()));
     // A client that goes away gives its place back, too.
     let mut gone = gateway.connect();
-    gone.send("GET /slow HTTP/1.1\r\nHost: t\r\nx-api-key: sk-a\r\n\r\n");
+    gone.send("GET /slow HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-a\r\n\r\n");
     let slow = || origin.received().iter().filter(|it| it.head.starts_with("GET /slow ")).count();
     wait_for("the slow request", || (slow() == 2).then_some(()));
     assert_eq!(get(&gateway, "sk-a").status, 429);
@@ -247,6 +247,6 @@ fn many_wrong_keys_from_an_address_are_limited_and_a_right_one_passes_all_the_sa
     assert!(codes[..5].iter().all(|code| code == "credential_invalid"), "{codes:?}");
     assert!(codes[5..].iter().all(|code| code == "too_many_failed_attempts"), "{codes:?}");
     assert_eq!(request(&mut client, "GET", "/", "sk-a").status, 200, "a right key is never locked out");
-    let without = client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    let without = client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(without.error_code(), Some("credential_missing"), "no key is no guess");
 }

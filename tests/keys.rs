@@ -3,7 +3,7 @@
 use crate::support::{Gateway, Origin, config, keygate, run_to_end};
 
 fn get(gateway: &Gateway, key: &str) -> crate::support::Response {
-    gateway.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\n\r\n"))
+    gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n"))
 }
 
 /// A key and the entry for it, from `keygate keygen --name`.

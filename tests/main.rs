@@ -7,6 +7,8 @@
 
 /// The admin API: who may, what it tells, what it does.
 mod admin;
+/// What web pages may do.
+mod browsers;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
 mod commands;
 /// What the gateway tells an upstream: its own credential, and who the caller is.
@@ -19,6 +21,8 @@ mod denials;
 mod embedded;
 /// What reaches the upstream and what comes back, byte for byte.
 mod forwarding;
+/// Hostile and odd requests, byte for byte.
+mod hostile;
 /// HTTP/2 toward the clients.
 mod http2;
 /// What a key may do and how much: 403 and 429.
@@ -31,6 +35,8 @@ mod metrics;
 mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
+/// How large a request may be, and how slow.
+mod request_limits;
 /// Revocation: at once, everywhere, and of nothing else.
 mod revocation;
 /// Which peer a request goes to, and what the caller gets when none works.

@@ -40,7 +40,7 @@ fn wait_for_value(gateway: &Gateway, sample: &str, expected: f64) -> String {
 }
 
 fn send(gateway: &Gateway, path: &str, fields: &str) -> u16 {
-    gateway.exchange(format!("GET {path} HTTP/1.1\r\nHost: t\r\n{fields}\r\n")).status
+    gateway.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).status
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn connections_are_counted_and_those_that_are_open_are_known() {
     let gateway = gateway(&origin);
     let mut clients: Vec<Client> = (0..3).map(|_| gateway.connect()).collect();
     for client in &mut clients {
-        client.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+        client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
     let text = scrape(&gateway);
     assert_eq!(value(&text, "keygate_connections_open"), Some(3.0));

@@ -10,7 +10,7 @@ use crate::support::{Client, Gateway, KEY, Origin, config, keygate};
 const OTHER_KEY: &str = "sk-ffffffffffffffffffffffffffffffff";
 
 fn get(client: &mut Client, key: &str) -> u16 {
-    client.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\n\r\n")).status
+    client.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")).status
 }
 
 fn accepts(gateway: &Gateway, key: &str) -> bool {
@@ -208,7 +208,7 @@ fn every_request_sees_one_generation_to_its_end() {
     });
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
-    client.send(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {KEY}\r\n\r\n"));
+    client.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n"));
     begun.recv_timeout(crate::support::PATIENCE).unwrap();
     // While its response is under way the key is revoked and its upstream is gone.
     gateway.replace_config(

@@ -26,7 +26,7 @@ fn with_keys(origin: &Origin, names: &[&str], limits: &str) -> String {
 }
 
 fn get(client: &mut Client, key: &str) -> u16 {
-    client.exchange(format!("GET / HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\n\r\n")).status
+    client.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")).status
 }
 
 /// Clients that never pause, with a key that stays.
@@ -123,7 +123,7 @@ fn streaming_origin() -> (Origin, mpsc::Sender<()>) {
 
 fn open_stream(gateway: &Gateway, key: &str) -> Client {
     let mut client = gateway.connect();
-    client.send(format!("GET /stream HTTP/1.1\r\nHost: t\r\nx-api-key: {key}\r\n\r\n"));
+    client.send(format!("GET /stream HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n"));
     client.read_head();
     assert_eq!(client.read_chunk().unwrap(), b"first");
     client

@@ -24,7 +24,7 @@ fn refusing() -> (socket2::Socket, SocketAddr) {
 /// A config in mode `off`.
 fn config(upstreams: &str, routes: &str) -> String {
     format!(
-        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off}}\nupstreams:\n{upstreams}\nroutes:\n{routes}\n"
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off,\n  allowed_hosts: [api.example, api.example.org, gateway.example]}}\nupstreams:\n{upstreams}\nroutes:\n{routes}\n"
     )
 }
 
@@ -46,18 +46,18 @@ fn the_most_specific_route_wins() {
                   - {host: api.example, path_prefix: /, upstream: host}";
     let gateway = Gateway::start(&config(&upstreams.join("\n"), routes));
     for (path, host, expected) in [
-        ("/", "t", "all"),
-        ("/v2", "t", "all"),
-        ("/v1", "t", "v1"),
-        ("/v1/", "t", "v1"),
-        ("/v1?a=/v1/chat/exact", "t", "v1"),
+        ("/", "localhost", "all"),
+        ("/v2", "localhost", "all"),
+        ("/v1", "localhost", "v1"),
+        ("/v1/", "localhost", "v1"),
+        ("/v1?a=/v1/chat/exact", "localhost", "v1"),
         // A prefix ends at a path segment.
-        ("/v1beta", "t", "all"),
-        ("/v1/chat", "t", "v1"),
-        ("/v1/chat/completions", "t", "chat"),
-        ("/v1/chat/exact", "t", "exact"),
-        ("/v1/chat/exact?x", "t", "exact"),
-        ("/v1/chat/exact/", "t", "chat"),
+        ("/v1beta", "localhost", "all"),
+        ("/v1/chat", "localhost", "v1"),
+        ("/v1/chat/completions", "localhost", "chat"),
+        ("/v1/chat/exact", "localhost", "exact"),
+        ("/v1/chat/exact?x", "localhost", "exact"),
+        ("/v1/chat/exact/", "localhost", "chat"),
         // Host first, in any letter case and with any port; then the path.
         ("/v1/chat/exact", "api.example", "host"),
         ("/", "API.Example:8045", "host"),
@@ -72,13 +72,13 @@ fn without_a_route_there_is_a_404_in_the_caller_s_dialect() {
     let origin = Origin::start();
     let upstreams = format!("  o: {{peers: ['{}']}}", origin.address);
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /v1/chat, upstream: o}"));
-    let response = get(&gateway, "/v2", "t");
+    let response = get(&gateway, "/v2", "localhost");
     assert_eq!((response.status, response.error_code()), (404, Some("route_not_found")));
     assert!(response.json()["error"]["message"].is_string());
-    let response = get(&gateway, "/v1/messages", "t");
+    let response = get(&gateway, "/v1/messages", "localhost");
     assert_eq!(response.json()["type"], "error", "Anthropic's shape");
     assert_eq!(response.json()["error"]["type"], "not_found_error");
-    let response = get(&gateway, "/v1beta/models", "t");
+    let response = get(&gateway, "/v1beta/models", "localhost");
     assert_eq!(response.json()["error"]["status"], "NOT_FOUND", "Gemini's shape");
     assert!(origin.received().is_empty());
 }
@@ -93,7 +93,7 @@ fn requests_are_shared_out_by_weight() {
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
     let mut turns = BTreeMap::<Vec<u8>, usize>::new();
     for _ in 0..50 {
-        *turns.entry(get(&gateway, "/", "t").body).or_default() += 1;
+        *turns.entry(get(&gateway, "/", "localhost").body).or_default() += 1;
     }
     assert_eq!(turns, BTreeMap::from([(b"a".to_vec(), 10), (b"b".to_vec(), 30), (b"c".to_vec(), 10)]));
 }
@@ -107,7 +107,8 @@ fn a_peer_that_refuses_is_passed_over_without_the_client_noticing() {
     let mut client = gateway.connect();
     for _ in 0..30 {
         // A POST too: nothing of it was sent to the peer that refused.
-        let response = client.exchange("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
+        let response =
+            client.exchange("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
         assert_eq!((response.status, &response.body[..]), (200, &b"good"[..]));
     }
     assert!(good.received().iter().all(|request| request.body == b"hello"));
@@ -121,7 +122,7 @@ fn when_every_peer_refuses_the_answer_is_502() {
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
     for _ in 0..3 {
         let mut client = gateway.connect();
-        let response = client.exchange("GET /v1/chat/completions HTTP/1.1\r\nHost: t\r\n\r\n");
+        let response = client.exchange("GET /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(response.header("connection"), Some("close"));
         client.expect_close();
         assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
@@ -135,7 +136,7 @@ fn an_upstream_without_any_known_address_is_503() {
     // RFC 6761 §6.4: names under `invalid` never resolve.
     let upstreams = "  o: {peers: ['nowhere.invalid:80']}";
     let gateway = Gateway::start(&config(upstreams, "  - {path_prefix: /, upstream: o}"));
-    let response = get(&gateway, "/v1/messages", "t");
+    let response = get(&gateway, "/v1/messages", "localhost");
     assert_eq!((response.status, response.error_code()), (503, Some("upstream_no_peer")));
     assert_eq!(response.json()["error"]["type"], "overloaded_error", "{:?}", response.json());
     gateway.program().wait_for_log("a warning", |line| line.contains("nowhere.invalid:80"));
@@ -146,7 +147,7 @@ fn a_peer_s_name_is_resolved() {
     let origin = named("named");
     let upstreams = format!("  o: {{peers: ['localhost:{}']}}", origin.address.port());
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
-    assert_eq!(get(&gateway, "/", "t").body, b"named");
+    assert_eq!(get(&gateway, "/", "localhost").body, b"named");
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn a_peer_that_breaks_off_is_502_and_a_post_is_not_sent_twice() {
     let origin = Origin::answering(|_, _| Err(std::io::ErrorKind::ConnectionAborted.into()));
     let upstreams = format!("  o: {{peers: ['{}']}}", origin.address);
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
-    let response = gateway.exchange("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
+    let response = gateway.exchange("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
     assert_eq!(origin.received().len(), 1);
 }
@@ -168,7 +169,7 @@ fn a_response_that_breaks_off_is_not_passed_off_as_whole() {
     let upstreams = format!("  o: {{peers: ['{}']}}", origin.address);
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
     let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(client.read_head().contains("Content-Length: 100"));
     assert_eq!(client.read_to_end(), b"only this");
 }
@@ -182,7 +183,8 @@ fn a_silent_peer_is_504() {
     });
     let upstreams = format!("  o: {{peers: ['{}'], timeouts: {{read: 100ms}}}}", origin.address);
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
-    let response = gateway.exchange("POST /v1beta/models HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+    let response =
+        gateway.exchange("POST /v1beta/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((response.status, response.error_code()), (504, Some("upstream_read_timeout")));
     assert_eq!(response.json()["error"]["status"], "DEADLINE_EXCEEDED");
 }
@@ -202,7 +204,7 @@ fn a_peer_that_never_accepts_is_504() {
     }
     let upstreams = format!("  o: {{peers: ['{address}'], timeouts: {{connect: 100ms}}}}");
     let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
-    let response = get(&gateway, "/", "t");
+    let response = get(&gateway, "/", "localhost");
     assert_eq!((response.status, response.error_code()), (504, Some("upstream_connect_timeout")));
 }
 

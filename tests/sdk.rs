@@ -1,18 +1,10 @@
 //! The official Python SDKs against the gateway, with the origin behind it: they must work with a right key, and raise
 //! their own authentication error, with our message, for a wrong one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{Gateway, KEY, RunningOrigin, run_to_end};
-
-/// The interpreter with the SDKs, which `make sdk` installs.
-fn python() -> PathBuf {
-    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sdk-venv/bin/python");
-    let python = std::env::var_os("KEYGATE_SDK_PYTHON").map_or_else(installed, PathBuf::from);
-    assert!(python.exists(), "the SDKs are not installed in {}: run `make sdk`", python.display());
-    python
-}
+use crate::support::{Gateway, KEY, RunningOrigin, run_to_end, sdk_python};
 
 /// What a client prints that makes `call` with `key` through a strict gateway.
 fn call(client: &str, key: &str, call: &str) -> String {
@@ -24,7 +16,7 @@ fn call(client: &str, key: &str, call: &str) -> String {
     );
     let gateway = Gateway::start(&text);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(client);
-    let mut command = Command::new(python());
+    let mut command = Command::new(sdk_python());
     command.arg(script).args([&format!("http://{}", gateway.address()), key, call]).stdin(Stdio::null());
     // Nothing of the caller's environment may take the place of what is given here.
     for name in [

@@ -17,13 +17,16 @@ fn no_key_is_logged_even_at_trace() {
         format!("x-goog-api-key: {PRESENTED}"),
         format!("x-api-key: {PRESENTED}\r\nx-api-key: {KEY}"),
     ] {
-        client.exchange(format!("GET /v1beta/models?key={PRESENTED} HTTP/1.1\r\nHost: t\r\n{line}\r\n\r\n"));
+        client.exchange(format!(
+            "GET /v1beta/models?key={PRESENTED} HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n"
+        ));
     }
     // One that fails at the upstream is logged with its request line.
     gateway.replace_config(&config("strict", &origin).replace(&origin.address.to_string(), "127.0.0.1:1"));
     gateway.wait_for_generation(2);
-    let failed =
-        format!("GET /v1beta/models?key={PRESENTED} HTTP/1.1\r\nHost: t\r\nx-goog-api-key: {KEY}\r\n\r\n");
+    let failed = format!(
+        "GET /v1beta/models?key={PRESENTED} HTTP/1.1\r\nHost: localhost\r\nx-goog-api-key: {KEY}\r\n\r\n"
+    );
     assert_eq!(gateway.exchange(failed).status, 502);
     gateway.signal("TERM");
     gateway.program().wait_for_log("the end", |line| line.contains("stopped"));

@@ -77,7 +77,7 @@ fn with_nothing_in_flight_it_ends_at_once() {
         let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));
         let mut idle = gateway.connect();
         assert_eq!(
-            idle.exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n").header("connection"),
+            idle.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").header("connection"),
             Some("keep-alive")
         );
         gateway.signal(signal);
@@ -91,18 +91,18 @@ fn what_is_in_flight_is_finished_and_the_health_check_says_so() {
     let (finish, origin) = slow_origin();
     let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));
     let (mut busy, mut idle) = (gateway.connect(), gateway.connect());
-    assert_eq!(idle.exchange("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").status, 200);
-    busy.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(idle.exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    busy.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(busy.read_head().starts_with("HTTP/1.1 200 "));
     gateway.signal("TERM");
     gateway.program().wait_for_log("the drain", |line| line.contains("stopping: 1 requests in flight"));
-    let health = idle.exchange("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    let health = idle.exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((health.status, health.error_code()), (503, Some("draining")));
     assert_eq!(health.header("allow"), Some("GET, HEAD, OPTIONS"));
     assert_eq!(health.header("connection"), Some("close"), "keep-alive ends");
     idle.expect_close();
     // New connections are still taken, so that a load balancer can ask.
-    assert_eq!(gateway.exchange("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n").status, 503);
+    assert_eq!(gateway.exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 503);
     finish.send(()).unwrap();
     assert_eq!(
         [busy.read_chunk(), busy.read_chunk(), busy.read_chunk()],
@@ -117,7 +117,7 @@ fn after_the_delay_connections_are_refused_while_streams_go_on() {
     let (finish, origin) = slow_origin();
     let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 0s"));
     let mut busy = gateway.connect();
-    busy.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    busy.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(busy.read_head().lines().next(), Some("HTTP/1.1 200 OK"));
     gateway.signal("TERM");
     let address = gateway.address();
@@ -135,7 +135,7 @@ fn the_grace_has_an_end() {
     let (_finish, origin) = slow_origin();
     let mut gateway = Gateway::start(&stopping(&origin, "grace: 100ms, delay: 0s"));
     let mut busy = gateway.connect();
-    busy.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    busy.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     busy.read_head();
     let begun = Instant::now();
     gateway.signal("TERM");
@@ -149,7 +149,7 @@ fn a_second_signal_ends_it_at_once() {
     let (_finish, origin) = slow_origin();
     let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));
     let mut busy = gateway.connect();
-    busy.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    busy.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     busy.read_head();
     gateway.signal("TERM");
     gateway.program().wait_for_log("the drain", |line| line.contains("stopping: 1 requests"));
@@ -165,7 +165,7 @@ fn both_address_families_of_loopback_are_the_default() {
     let gateway = Gateway::start(&text);
     assert_eq!(gateway.addresses.len(), 2);
     for &address in &gateway.addresses {
-        let response = Client::connect(address).exchange("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+        let response = Client::connect(address).exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(response.status, 200, "{address}");
     }
 }
@@ -193,7 +193,7 @@ fn under_load_a_stop_cuts_no_response() {
             std::thread::spawn(move || {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                while stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").is_ok() {
+                while stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok() {
                     let Some(response) = response_or_nothing(&mut stream) else { return };
                     assert!(
                         response.starts_with("HTTP/1.1 200 ") && response.ends_with("\r\n\r\nok"),

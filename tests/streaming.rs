@@ -28,7 +28,7 @@ fn each_event_arrives_before_the_next_one_is_sent() {
     let (events, origin) = event_origin();
     let gateway = Gateway::start(&config("off", &origin));
     let mut client = gateway.connect();
-    client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}");
+    client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}");
     assert!(
         client.read_head().starts_with("HTTP/1.1 200 "),
         "the header section comes before the first event"
@@ -39,7 +39,7 @@ fn each_event_arrives_before_the_next_one_is_sent() {
     }
     drop(events);
     assert_eq!(client.read_chunk(), None);
-    let next = client.exchange("GET /healthz HTTP/1.1\r\nHost: t\r\n\r\n");
+    let next = client.exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(next.status, 200, "the connection goes on behind the stream");
 }
 
@@ -69,7 +69,7 @@ fn a_request_body_is_passed_on_while_it_is_being_sent() {
             received.extend(parts.recv_timeout(crate::support::PATIENCE).unwrap());
         }
     };
-    client.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     for part in ["5\r\nfirst\r\n", "6\r\nsecond\r\n"] {
         client.send(part);
         receive_until(part.as_bytes());
@@ -91,7 +91,7 @@ fn a_client_that_goes_away_ends_the_request_at_the_upstream() {
     });
     let gateway = Gateway::start(&config("off", &origin));
     let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client.read_head();
     assert_eq!(client.read_chunk().unwrap(), b"x");
     client.abort();

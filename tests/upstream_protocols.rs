@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate};
 
-const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n";
+const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A gateway with TLS in front of `origin`, to be the peer of another.
 fn peer(origin: &Origin, authority: &Authority, more: &str) -> Gateway {
@@ -127,7 +127,7 @@ async fn answer_with_trailers(socket: tokio::net::TcpStream) {
 #[test]
 fn grpc_passes_with_its_trailers() {
     let gateway = in_front_of(grpc_peer(), &Authority::new(), "protocol: http2");
-    let call = "POST /service/Method HTTP/1.1\r\nHost: t\r\nte: trailers\r\ncontent-type: application/grpc\r\n\r\nhello";
+    let call = "POST /service/Method HTTP/1.1\r\nHost: localhost\r\nte: trailers\r\ncontent-type: application/grpc\r\n\r\nhello";
     let response = exchange_over_http2(gateway.address(), call.as_bytes()).unwrap();
     assert_eq!((response.status, response.body.as_slice()), (200, &b"message"[..]));
     assert_eq!(response.trailers.unwrap().get("grpc-status").unwrap(), "0");

@@ -4,6 +4,7 @@
 //! `conf/full.yaml` are generated from them. Nothing behind `policy::compile` ever sees these types.
 
 mod admin;
+mod cors;
 mod document;
 mod fault;
 mod key;
@@ -16,6 +17,7 @@ mod rate;
 mod reader;
 mod reference;
 mod repair;
+mod request_limits;
 mod route;
 mod schema;
 mod secret_ref;
@@ -28,6 +30,7 @@ mod units;
 mod upstream;
 
 pub use admin::Admin;
+pub use cors::Cors;
 pub use key::{Key, PreviousDigest};
 pub use keys_file::KeysFile;
 pub use limits::{Limits, RevokedStreams};
@@ -36,13 +39,14 @@ pub use pem_file::PemFile;
 pub use proxy::{AuthMode, Proxy, Shutdown};
 pub use rate::{Period, Rate};
 pub use reference::reference;
+pub use request_limits::{ConnectionLimits, RequestLimits};
 pub use route::Route;
 pub use schema::schema;
 pub use secret_ref::{SecretOrigin, SecretRef};
 pub use source::Source;
 pub use template::template;
 pub use tls::{Certificate, Tls};
-pub use units::Span;
+pub use units::{Size, Span};
 pub use upstream::{Credential, Peer, Protocol, Timeouts, Upstream};
 
 use std::collections::BTreeMap;

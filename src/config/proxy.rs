@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{SecretRef, Span, Tls, units};
+use super::{ConnectionLimits, Cors, RequestLimits, SecretRef, Span, Tls, units};
 
 /// The listener and who may pass it.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -36,6 +36,15 @@ pub struct Proxy {
     /// How long an idle keep-alive connection of a client is kept.
     #[serde(deserialize_with = "units::span::<1000, { 24 * units::HOUR }, _>")]
     pub keepalive_timeout: Span,
+    /// Which web pages may call the gateway from a browser.
+    pub cors: Option<Cors>,
+    /// Names beside `localhost` and loopback addresses by which a gateway that asks for no key may be called: without keys, a page under any other name could spend the upstream's credentials.
+    #[schemars(example = ["gateway.home"])]
+    pub allowed_hosts: Vec<String>,
+    /// How large a request may be, and how slow.
+    pub request_limits: RequestLimits,
+    /// How many connections there may be, and how long one may idle.
+    pub connection_limits: ConnectionLimits,
     /// How the gateway stops on SIGTERM and SIGINT.
     pub shutdown: Shutdown,
 }
@@ -52,6 +61,10 @@ impl Default for Proxy {
             api_key: None,
             threads: None,
             keepalive_timeout: Span::seconds(60),
+            cors: None,
+            allowed_hosts: Vec::new(),
+            request_limits: RequestLimits::default(),
+            connection_limits: ConnectionLimits::default(),
             shutdown: Shutdown::default(),
         }
     }

@@ -83,6 +83,77 @@ pub(super) fn span<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
     Err(de::Error::invalid_value(de::Unexpected::Other("duration"), &expected.as_str()))
 }
 
+/// A number of bytes, written with its unit: `32KiB`, `1MiB`, `10MB`. A bare number is refused: of what?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        let whole = |(unit, _): &&(u64, &str)| self.0 >= *unit && self.0.is_multiple_of(*unit);
+        match UNITS.iter().find(whole) {
+            Some((unit, name)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// For the default in the schema.
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size with its unit, such as `1MiB`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let unit = text.ends_with(['b', 'B']);
+                match text.parse::<bytesize::ByteSize>() {
+                    Ok(size) if unit => Ok(Size(size.as_u64())),
+                    _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A size with its unit: `32KiB`, `1MiB`, `10MB`.",
+            "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]i?)?[bB]$",
+            "examples": ["1MiB"],
+        })
+    }
+}
+
+/// Reads a size of at least `MIN` and at most `MAX` bytes.
+pub(super) fn size<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Size, D::Error> {
+    let size = Size::deserialize(deserializer)?;
+    if (MIN..=MAX).contains(&size.0) {
+        return Ok(size);
+    }
+    let expected = format!("a size from {} to {}", Size(MIN), Size(MAX));
+    Err(de::Error::invalid_value(de::Unexpected::Other("size"), &expected.as_str()))
+}
+
 /// Reads a whole number from `MIN` to `MAX`.
 pub(super) fn number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: Deserializer<'de>>(
     deserializer: D,

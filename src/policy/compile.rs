@@ -3,9 +3,11 @@
 //! The only place that sees both worlds. A value that got through here cannot be wrong any more.
 
 mod admin;
+mod browsers;
 mod credential;
 mod key_rules;
 mod keys;
+mod limits;
 mod listen;
 mod routes;
 mod tls;
@@ -50,6 +52,8 @@ pub fn compile(
     let keys = keys::compile_keys(config, &mut problems);
     let admin_token = admin::compile_token(config, &keys, &mut problems);
     warn_about_access(config, mode, exposure, &keys, &mut problems);
+    let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
+    let allowed_hosts = browsers::compile_allowed_hosts(&config.proxy.allowed_hosts, &mut problems);
     let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
     let routes = routes::compile_routes(config, &mut problems);
@@ -71,6 +75,10 @@ pub fn compile(
         routes,
         upstreams,
         admin_token,
+        open_on_loopback: mode == EffectiveMode::Off && exposure == Exposure::Loopback,
+        allowed_hosts,
+        cors,
+        request_limits: limits::request_limits(&config.proxy.request_limits),
         keepalive_timeout: config.proxy.keepalive_timeout.0,
         shutdown_grace: config.proxy.shutdown.grace.0,
         shutdown_delay: config.proxy.shutdown.delay.0,

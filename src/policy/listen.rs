@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::ConnectionLimits;
+
 /// Who can connect to the listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
@@ -33,6 +35,8 @@ pub struct Startup {
     pub tls: Option<TlsStartup>,
     /// Whether HTTP/2 is spoken without TLS too.
     pub h2c: bool,
+    /// How many connections there may be, and how long one may take.
+    pub connection_limits: ConnectionLimits,
     /// Where the admin API listens, if it does.
     pub admin: Option<SocketAddr>,
 }
@@ -76,6 +80,9 @@ impl Startup {
         }
         if self.h2c != next.h2c {
             fields.push("`h2c`");
+        }
+        if self.connection_limits != next.connection_limits {
+            fields.push("`connection_limits`");
         }
         if self.threads != next.threads {
             fields.push("`threads`");

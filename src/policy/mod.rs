@@ -7,9 +7,11 @@
 mod admin;
 mod certificates;
 mod compile;
+mod cors;
 mod handle;
 pub mod key_format;
 mod keys;
+mod limits;
 mod listen;
 mod mode;
 mod routes;
@@ -18,12 +20,14 @@ mod upstreams;
 pub use admin::{AdminToken, generate_admin_token};
 pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};
+pub use cors::{Cors, Origins};
 pub use handle::PolicyHandle;
 pub use keys::{
     AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyState, KeyTable, MAX_KEY_BYTES,
     NewKey, ParseDigestError, PathRule, Period, Rate, Retired, RetiredKeys, RulesId, generate_key,
     is_key_name,
 };
+pub use limits::{ConnectionLimits, RequestLimits};
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{RouteId, RouteMatch, RouteSpec, RouteTable, UpstreamId};
@@ -65,6 +69,14 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamSpec>,
     /// What the admin API asks for; without it nobody may use it.
     pub admin_token: Option<AdminToken>,
+    /// Whether nobody needs a key and only this machine can connect: then web pages must be kept out.
+    pub open_on_loopback: bool,
+    /// Names beside those of loopback by which such a gateway may be called; lower-case.
+    pub allowed_hosts: Vec<String>,
+    /// Which web pages may call.
+    pub cors: Option<Cors>,
+    /// How large a request may be, and how slow.
+    pub request_limits: RequestLimits,
     /// How long an idle keep-alive connection of a client is kept.
     pub keepalive_timeout: Duration,
     /// How long requests in flight may go on after a stop signal.

@@ -7,7 +7,7 @@ use pingora::Result;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
-use super::{Ctx, Gateway, guard, reply, request_id};
+use super::{Ctx, Gateway, body, browsers, guard, reply, request_id};
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
 use crate::limit::{Exceeded, Running};
@@ -17,9 +17,12 @@ use crate::telemetry::denial_log::Denied;
 pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     ctx.request_id = request_id::of(&session.req_header().headers);
     limit_keepalive(gateway, session, ctx);
-    if let Err(fault) = guard::check(session) {
+    let checked = guard::check(session, &ctx.live.policy.request_limits)
+        .and_then(|()| browsers::check_local(session.req_header(), &ctx.live.policy));
+    if let Err(fault) = checked {
         return fault_reply(session, ctx, fault).await;
     }
+    body::limit_silence(session, ctx);
     let now = clock::now();
     let content = if session.is_body_empty() { Content::None } else { Content::Some };
     let request = session.req_header();
@@ -28,6 +31,10 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     match auth::decide(&ctx.live.policy, &facts, now) {
         Ok(permit) => ctx.permit = Some(permit),
         Err(deny) => return refuse(gateway, session, ctx, deny, now).await,
+    }
+    if let Some(answer) = browsers::preflight(request, &ctx.live.policy)? {
+        reply::preflight(session, answer, ctx).await?;
+        return Ok(true);
     }
     if facts.path == HEALTH_PATH {
         return answer_health(gateway, session, ctx).await;
@@ -89,12 +96,12 @@ async fn refuse(
     {
         return too_much(session, ctx, exceeded).await;
     }
-    reply::deny(session, &deny, &ctx.request_id).await?;
+    reply::deny(session, &deny, ctx).await?;
     Ok(true)
 }
 
 async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Result<bool> {
-    reply::too_much(session, exceeded, &ctx.request_id).await?;
+    reply::too_much(session, exceeded, ctx).await?;
     Ok(true)
 }
 
@@ -104,7 +111,7 @@ fn client(session: &Session) -> Option<IpAddr> {
 }
 
 async fn fault_reply(session: &mut Session, ctx: &Ctx, fault: Fault) -> Result<bool> {
-    reply::fault(session, fault, &ctx.request_id).await?;
+    reply::fault(session, fault, ctx).await?;
     Ok(true)
 }
 
@@ -134,13 +141,13 @@ fn log_denial(gateway: &Gateway, session: &Session, ctx: &Ctx, deny: Deny, now: 
 async fn answer_health(gateway: &Gateway, session: &mut Session, ctx: &Ctx) -> Result<bool> {
     let method = &session.req_header().method;
     if *method == Method::OPTIONS {
-        reply::health_options(session).await?;
+        reply::health_options(session, ctx).await?;
     } else if *method != Method::GET && *method != Method::HEAD {
         return fault_reply(session, ctx, Fault::MethodNotAllowed(reply::HEALTH_METHODS)).await;
     } else if gateway.requests.is_stopping() {
         return fault_reply(session, ctx, Fault::Draining).await;
     } else {
-        reply::healthy(session).await?;
+        reply::healthy(session, ctx).await?;
     }
     Ok(true)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use super::Live;
+use super::body::Meter;
 use super::fault::Fault;
 use super::notes::Notes;
 use crate::auth::Permit;
@@ -28,6 +29,8 @@ pub struct Ctx {
     pub(super) route: Option<RouteId>,
     /// The request went upstream with a credential of ours.
     pub(super) credential_sent: bool,
+    /// What has come of the body.
+    pub(super) body: Meter,
     /// Addresses tried in vain.
     pub(super) attempts: Attempts,
     /// What to tell the caller, where Pingora's error alone would not say it.
@@ -47,6 +50,7 @@ impl Ctx {
             running: None,
             route: None,
             credential_sent: false,
+            body: Meter::default(),
             attempts: Attempts::default(),
             fault: None,
             notes: Notes::new(),

@@ -8,6 +8,20 @@ use pingora::{Error, ErrorSource, ErrorType};
 pub(super) enum Fault {
     /// The request is ambiguous or breaks HTTP's grammar.
     BadRequest(&'static str),
+    /// The header section is too large, or has too many lines (RFC 6585 §5).
+    HeaderTooLarge,
+    /// The request-target is too long.
+    UriTooLong,
+    /// The body is too long.
+    BodyTooLarge,
+    /// The body came too slowly, or not at all.
+    BodyTooSlow,
+    /// `Expect` asks for something other than `100-continue` (RFC 9110 §10.1.1).
+    ExpectationFailed,
+    /// Without a key this gateway answers to the names of its machine only.
+    HostNotAllowed,
+    /// Without a key this gateway takes no requests of pages from elsewhere.
+    CrossSite,
     /// A transfer coding other than `chunked` (RFC 9112 §6.1).
     UnsupportedTransferCoding,
     /// The gateway does not do this method here; the value is the `Allow` field.
@@ -40,12 +54,12 @@ impl Fault {
             (ErrorType::ReadTimedout, ErrorSource::Upstream) => Some(Self::ReadTimeout),
             (ErrorType::WriteTimedout, ErrorSource::Upstream) => Some(Self::WriteTimeout),
             (_, ErrorSource::Upstream) => Some(Self::UpstreamFailed),
-            // The client is gone, or was too slow to be worth an answer.
+            (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Self::BodyTooSlow),
+            // The client is gone, or too slow to take an answer.
             (
                 ErrorType::ReadError
                 | ErrorType::WriteError
                 | ErrorType::ConnectionClosed
-                | ErrorType::ReadTimedout
                 | ErrorType::WriteTimedout,
                 ErrorSource::Downstream,
             ) => None,
@@ -60,6 +74,13 @@ impl Fault {
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad_request",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::UriTooLong => "uri_too_long",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_timeout",
+            Self::ExpectationFailed => "expectation_failed",
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::CrossSite => "cross_site_request",
             Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::RouteNotFound => "route_not_found",
@@ -79,7 +100,14 @@ impl Fault {
         match self {
             Self::BadRequest(_) => 400,
             Self::RouteNotFound => 404,
+            Self::CrossSite => 403,
             Self::MethodNotAllowed(_) => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge => 413,
+            Self::UriTooLong => 414,
+            Self::ExpectationFailed => 417,
+            Self::HostNotAllowed => 421,
+            Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::UnsupportedTransferCoding => 501,
             Self::UpstreamFailed | Self::UpstreamCredentialRejected => 502,
@@ -92,6 +120,19 @@ impl Fault {
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::BadRequest(what) => what,
+            Self::HeaderTooLarge => "The header section is larger than keygate's `request_limits` allow.",
+            Self::UriTooLong => "The request-target is longer than keygate's `request_limits` allow.",
+            Self::BodyTooLarge => "The body is longer than keygate's `request_limits` allow.",
+            Self::BodyTooSlow => "The body came more slowly than keygate's `request_limits` allow.",
+            Self::ExpectationFailed => "keygate knows no expectation but `100-continue`.",
+            Self::HostNotAllowed => {
+                "This keygate asks for no key, so it answers to `localhost` and loopback addresses only. To call it by \
+                 this name, list it in `proxy.allowed_hosts`, or set an `auth_mode` that asks for a key."
+            }
+            Self::CrossSite => {
+                "This keygate asks for no key, so it takes no requests of web pages from elsewhere. To allow this page, \
+                 list its origin in `proxy.cors.origins`, or set an `auth_mode` that asks for a key."
+            }
             Self::UnsupportedTransferCoding => "keygate takes no transfer coding but `chunked`.",
             Self::MethodNotAllowed(_) => "keygate does not allow this method here.",
             Self::RouteNotFound => "keygate has no route for this path.",
@@ -111,6 +152,16 @@ impl Fault {
 
     /// Whether the connection's state is beyond doubt, so that it may go on.
     pub(super) const fn keeps_connection(self) -> bool {
-        !matches!(self, Self::BadRequest(_) | Self::UnsupportedTransferCoding | Self::Internal)
+        !matches!(
+            self,
+            Self::BadRequest(_)
+                | Self::HeaderTooLarge
+                | Self::UriTooLong
+                | Self::BodyTooLarge
+                | Self::BodyTooSlow
+                | Self::ExpectationFailed
+                | Self::UnsupportedTransferCoding
+                | Self::Internal
+        )
     }
 }

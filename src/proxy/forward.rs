@@ -49,7 +49,8 @@ pub(super) fn error_while_proxy(
     let mut error = error.more_context(format!("peer {peer}"));
     let repeatable =
         session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-    if !repeatable || ctx.upstream().is_none() {
+    // A fault of the client's own would be the same again.
+    if !repeatable || ctx.fault.is_some() || ctx.upstream().is_none() {
         error.set_retry(false);
     } else {
         error.retry.decide_reuse(reused);
@@ -98,7 +99,7 @@ pub(super) async fn fail_to_proxy(session: &mut Session, error: &Error, ctx: &Ct
     };
     // Pingora never goes on with a connection after this, so it must not be told otherwise.
     session.set_keepalive(None);
-    if let Err(error) = reply::fault(session, fault, &ctx.request_id).await {
+    if let Err(error) = reply::fault(session, fault, ctx).await {
         log::debug!("the client did not take the error response: {error}");
     }
     FailToProxy { error_code: fault.status(), can_reuse_downstream: false }

@@ -10,12 +10,14 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
+use crate::policy::RequestLimits;
 
 /// `Allow` where the method is refused everywhere.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Refuses or normalises.
-pub(super) fn check(session: &mut Session) -> Result<(), Fault> {
+pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(), Fault> {
+    check_size(session, limits)?;
     let method = &session.req_header().method;
     if *method == Method::CONNECT || *method == Method::TRACE {
         if *method == Method::CONNECT {
@@ -34,7 +36,47 @@ pub(super) fn check(session: &mut Session) -> Result<(), Fault> {
     {
         return Err(Fault::BadRequest("The `:path` must start with `/`."));
     }
-    check_host(session.req_header())
+    check_host(session.req_header())?;
+    check_body(session.req_header(), limits)
+}
+
+/// Before anything else looks at it.
+fn check_size(session: &Session, limits: &RequestLimits) -> Result<(), Fault> {
+    let request = session.req_header();
+    if request.raw_path().len() > limits.uri_bytes {
+        return Err(Fault::UriTooLong);
+    }
+    let bytes = match session.as_http1() {
+        Some(http1) => http1.get_headers_raw_bytes().len(),
+        None => request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum(),
+    };
+    if bytes > limits.header_bytes || request.headers.len() > limits.header_count {
+        return Err(Fault::HeaderTooLarge);
+    }
+    Ok(())
+}
+
+/// What is known of the body before it comes.
+fn check_body(request: &RequestHeader, limits: &RequestLimits) -> Result<(), Fault> {
+    let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !request.headers.get_all(header::EXPECT).iter().all(continues) {
+        return Err(Fault::ExpectationFailed);
+    }
+    let announced = request.headers.get(header::CONTENT_LENGTH);
+    // A number that does not fit into 64 bits is too large by itself.
+    let fits = |length: &str| length.parse::<u64>().is_ok_and(|bytes| bytes <= limits.body_bytes);
+    match announced.and_then(|length| length.to_str().ok()) {
+        Some(length) if !fits(length) => Err(Fault::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// `example.com:8045` → `example.com`.
+pub(super) fn without_port(host: &[u8]) -> &[u8] {
+    match host.iter().rposition(|&byte| byte == b':' || byte == b']') {
+        Some(at) if host.get(at) == Some(&b':') => host.get(..at).unwrap_or(host),
+        _ => host,
+    }
 }
 
 /// The host that is asked for: `Host`, or in HTTP/2 `:authority`.

@@ -8,7 +8,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Ctx, guard, introduce};
+use super::{Ctx, browsers, guard, introduce};
 use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
 use crate::policy::{EffectiveMode, Snapshot};
 
@@ -36,6 +36,9 @@ const NO_ALIAS: [&str; 9] = [
     "transfer-encoding",
 ];
 
+/// Fields by which some servers take a request for one with another method: not where the method is why it passed.
+const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// Makes the request that the peer receives.
 pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     remove_credentials(request, ctx);
@@ -46,6 +49,9 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
         // Whoever sends it is unknown: it gets an answer, not a tunnel.
         request.remove_header(&header::UPGRADE);
         request.remove_header(&header::CONNECTION);
+        for name in OVERRIDES {
+            request.remove_header(name);
+        }
     }
     add_forwarded(session, request)?;
     request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
@@ -56,11 +62,12 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
 }
 
 /// Takes back what only the gateway may say, and names the request.
-pub(super) fn prepare_response(response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     while let Some(name) = response.headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
     {
         response.remove_header(&name);
     }
+    browsers::decorate(response, &session.req_header().headers, &ctx.live.policy)?;
     response.insert_header(&X_REQUEST_ID, &ctx.request_id)
 }
 

@@ -15,6 +15,8 @@
 //! It never sees a config type, and no request comes past `admit`.
 
 mod admit;
+mod body;
+mod browsers;
 mod ctx;
 mod fault;
 mod forward;
@@ -115,6 +117,16 @@ impl ProxyHttp for Gateway {
         forward::error_while_proxy(peer, session, ctx, error, reused)
     }
 
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        part: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        body::count(session, part.as_ref(), ctx)
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -126,13 +138,13 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
         forward::check_credential_taken(response, ctx)?;
         notes::response_arrived(response, ctx);
-        headers::prepare_response(response, ctx)
+        headers::prepare_response(session, response, ctx)
     }
 
     fn response_body_filter(

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::fault::Fault;
 use super::headers::{X_KEYGATE_ERROR, X_REQUEST_ID};
 use super::limits;
+use super::{Ctx, browsers};
 use crate::auth::{CredentialHeader, Deny, HeaderSet};
 use crate::limit::Exceeded;
 
@@ -44,7 +45,7 @@ struct Answer<'a> {
 }
 
 /// Answers a refusal.
-pub(super) async fn deny(session: &mut Session, deny: &Deny, request_id: &HeaderValue) -> Result<()> {
+pub(super) async fn deny(session: &mut Session, deny: &Deny, ctx: &Ctx) -> Result<()> {
     let challenge = match deny.present.deciding() {
         Some(_) => HeaderValue::from_static("Bearer realm=\"keygate\", error=\"invalid_token\""),
         None => HeaderValue::from_static("Bearer realm=\"keygate\""),
@@ -57,40 +58,41 @@ pub(super) async fn deny(session: &mut Session, deny: &Deny, request_id: &Header
         message: &deny.message(),
         extra: if status == 401 { &challenge } else { &[] },
     };
-    write(session, &answer, request_id).await
+    write(session, &answer, ctx).await
 }
 
 /// Answers a request that was one too many.
-pub(super) async fn too_much(
-    session: &mut Session,
-    exceeded: Exceeded,
-    request_id: &HeaderValue,
-) -> Result<()> {
+pub(super) async fn too_much(session: &mut Session, exceeded: Exceeded, ctx: &Ctx) -> Result<()> {
     let extra = limits::fields(exceeded);
     let (code, message) = (exceeded.code(), &exceeded.message());
-    write(session, &Answer { status: 429, code, message, extra: &extra }, request_id).await
+    write(session, &Answer { status: 429, code, message, extra: &extra }, ctx).await
 }
 
 /// Answers `GET` and `HEAD` of the health check while the gateway is well.
-pub(super) async fn healthy(session: &mut Session) -> Result<()> {
+pub(super) async fn healthy(session: &mut Session, ctx: &Ctx) -> Result<()> {
     let body = Bytes::from_static(b"ok\n");
     let mut header = ResponseHeader::build(200, Some(6))?;
     header.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
     header.insert_header(header::ALLOW, HEALTH_METHODS)?;
-    send(session, header, body).await
+    send(session, header, body, ctx).await
 }
 
 /// Answers `OPTIONS` of the health check.
-pub(super) async fn health_options(session: &mut Session) -> Result<()> {
+pub(super) async fn health_options(session: &mut Session, ctx: &Ctx) -> Result<()> {
     let mut header = ResponseHeader::build(204, Some(3))?;
     header.insert_header(header::ALLOW, HEALTH_METHODS)?;
-    send(session, header, Bytes::new()).await
+    send(session, header, Bytes::new(), ctx).await
+}
+
+/// Answers a preflight, which has its headers already.
+pub(super) async fn preflight(session: &mut Session, header: ResponseHeader, ctx: &Ctx) -> Result<()> {
+    send(session, header, Bytes::new(), ctx).await
 }
 
 /// Answers a fault.
-pub(super) async fn fault(session: &mut Session, fault: Fault, request_id: &HeaderValue) -> Result<()> {
+pub(super) async fn fault(session: &mut Session, fault: Fault, ctx: &Ctx) -> Result<()> {
     if !fault.keeps_connection() {
         session.set_keepalive(None);
     }
@@ -101,26 +103,27 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, request_id: &Head
     };
     let extra = extra.as_slice();
     let answer = Answer { status: fault.status(), code: fault.code(), message: fault.message(), extra };
-    write(session, &answer, request_id).await
+    write(session, &answer, ctx).await
 }
 
-async fn write(session: &mut Session, answer: &Answer<'_>, request_id: &HeaderValue) -> Result<()> {
+async fn write(session: &mut Session, answer: &Answer<'_>, ctx: &Ctx) -> Result<()> {
     let request = session.req_header();
-    let body = Dialect::of(request.uri.path(), &request.headers).body(answer, request_id);
+    let body = Dialect::of(request.uri.path(), &request.headers).body(answer, &ctx.request_id);
     let mut header = ResponseHeader::build(answer.status, Some(8))?;
     header.insert_header(header::CONTENT_TYPE, "application/json")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
     header.insert_header(&X_KEYGATE_ERROR, answer.code)?;
-    header.insert_header(&X_REQUEST_ID, request_id)?;
+    header.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
     for (name, value) in answer.extra {
         header.insert_header(name, value)?;
     }
-    send(session, header, body.into()).await
+    send(session, header, body.into(), ctx).await
 }
 
 /// Sends a whole response of the gateway's own and settles what the client may still be sending.
-async fn send(session: &mut Session, header: ResponseHeader, body: Bytes) -> Result<()> {
+async fn send(session: &mut Session, mut header: ResponseHeader, body: Bytes, ctx: &Ctx) -> Result<()> {
+    browsers::decorate(&mut header, &session.req_header().headers, &ctx.live.policy)?;
     let unread = !session.is_body_done();
     if unread && will_not_be_drained(session) {
         session.set_keepalive(None);

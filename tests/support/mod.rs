@@ -16,6 +16,7 @@ pub(crate) use http2::exchange_over_http2;
 pub(crate) use origin::{Origin, ReceivedRequest};
 pub(crate) use running_origin::RunningOrigin;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails. Long, for machines that are busy.
@@ -32,4 +33,12 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
         // Not a wait by the clock: how often the condition is looked at.
         std::thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+/// The interpreter with the SDKs, which `make sdk` installs.
+pub(crate) fn sdk_python() -> PathBuf {
+    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sdk-venv/bin/python");
+    let python = std::env::var_os("KEYGATE_SDK_PYTHON").map_or_else(installed, PathBuf::from);
+    assert!(python.exists(), "the SDKs are not installed in {}: run `make sdk`", python.display());
+    python
 }

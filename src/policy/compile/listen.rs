@@ -2,19 +2,16 @@
 
 use std::net::SocketAddr;
 
+use super::limits::connection_limits;
 use crate::config;
 use crate::policy::listen::{Exposure, ListenAddress, Startup, TlsStartup, exposure_of};
 use crate::problem::{FieldPath, Problem};
 
 pub(super) fn compile_startup(proxy: &config::Proxy, problems: &mut Vec<Problem>) -> Startup {
     let lan = if proxy.allow_lan_access { Exposure::Network } else { Exposure::Loopback };
-    let tls = proxy
-        .tls
-        .as_ref()
-        .map(|tls| TlsStartup { client_ca: tls.client_ca.as_ref().map(|ca| ca.content.expose().to_owned()) });
     if proxy.listen.is_empty() {
         let listen = Startup::default_listen(proxy.port, lan);
-        return Startup { listen, threads: proxy.threads, exposure: lan, tls, h2c: proxy.h2c, admin: None };
+        return startup(proxy, listen, lan);
     }
     let mut listen: Vec<ListenAddress> = Vec::new();
     let mut exposure = lan;
@@ -38,7 +35,23 @@ pub(super) fn compile_startup(proxy: &config::Proxy, problems: &mut Vec<Problem>
         }
         listen.push(ListenAddress { address, optional: false });
     }
-    Startup { listen, threads: proxy.threads, exposure, tls, h2c: proxy.h2c, admin: None }
+    startup(proxy, listen, exposure)
+}
+
+fn startup(proxy: &config::Proxy, listen: Vec<ListenAddress>, exposure: Exposure) -> Startup {
+    let tls = proxy
+        .tls
+        .as_ref()
+        .map(|tls| TlsStartup { client_ca: tls.client_ca.as_ref().map(|ca| ca.content.expose().to_owned()) });
+    Startup {
+        listen,
+        threads: proxy.threads,
+        exposure,
+        tls,
+        h2c: proxy.h2c,
+        connection_limits: connection_limits(&proxy.connection_limits),
+        admin: None,
+    }
 }
 
 /// `auto` without LAN access means "no key needed"; on an address that others reach that must be written out.

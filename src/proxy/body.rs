@@ -1,0 +1,74 @@
+//! The request body on its way: not too long, not too slow.
+
+use bytes::Bytes;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::Ctx;
+use super::fault::Fault;
+use crate::clock::{self, Ticks};
+
+/// How long a body may be as slow as it likes: the first bytes of a connection always are.
+const LENIENT_NANOS: u64 = 10_000_000_000;
+
+/// How much of a body has come, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter {
+    bytes: u64,
+    begun: Option<Ticks>,
+}
+
+/// Limits how long a client may be silent in its body. An upgraded connection has no body that ends.
+pub(super) fn limit_silence(session: &mut Session, ctx: &Ctx) {
+    if !session.is_body_empty() && !session.as_ref().is_upgrade_req() {
+        session.set_read_timeout(Some(ctx.live.policy.request_limits.body_timeout));
+    }
+}
+
+/// Counts a part of the body.
+///
+/// # Errors
+/// It is too much, or has taken too long; `ctx` says which.
+pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+    let Some(part) = part.filter(|part| !part.is_empty() && !session.as_ref().is_upgrade_req()) else {
+        return Ok(());
+    };
+    let limits = &ctx.live.policy.request_limits;
+    ctx.body.bytes = ctx.body.bytes.saturating_add(part.len() as u64);
+    let fault = if ctx.body.bytes > limits.body_bytes {
+        Fault::BodyTooLarge
+    } else if is_too_slow(&mut ctx.body, limits.body_min_rate, clock::ticks()) {
+        Fault::BodyTooSlow
+    } else {
+        return Ok(());
+    };
+    ctx.fault = Some(fault);
+    Error::e_explain(ErrorType::HTTPStatus(fault.status()), "the body breaks a limit")
+}
+
+fn is_too_slow(meter: &mut Meter, least_bytes_per_second: u64, now: Ticks) -> bool {
+    let Some(begun) = meter.begun else {
+        meter.begun = Some(now);
+        return false;
+    };
+    let nanos = now.0.saturating_sub(begun.0);
+    let least = u128::from(least_bytes_per_second) * u128::from(nanos) / 1_000_000_000;
+    nanos > LENIENT_NANOS && u128::from(meter.bytes) < least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_too_slow_once_it_has_had_its_time() {
+        let second = 1_000_000_000;
+        let mut meter = Meter { bytes: 1, begun: None };
+        assert!(!is_too_slow(&mut meter, 100, Ticks(5 * second)));
+        assert!(!is_too_slow(&mut meter, 100, Ticks(15 * second)), "lenient at first");
+        assert!(is_too_slow(&mut meter, 100, Ticks(16 * second)));
+        meter.bytes = 1100;
+        assert!(!is_too_slow(&mut meter, 100, Ticks(16 * second)), "fast enough on average");
+        assert!(!is_too_slow(&mut Meter { bytes: 0, begun: Some(Ticks(0)) }, 0, Ticks(u64::MAX)), "no limit");
+    }
+}

@@ -1,0 +1,81 @@
+//! How large a request may be, and how slow.
+
+use crate::support::{Gateway, KEY, Origin, Response, config};
+
+fn limited(origin: &Origin, limits: &str) -> Gateway {
+    let section = format!("proxy:\n  request_limits: {{{limits}}}\n");
+    Gateway::start(&config("strict", origin).replacen("proxy:\n", &section, 1))
+}
+
+fn outcome(response: &Response) -> (u16, Option<&str>) {
+    (response.status, response.error_code())
+}
+
+#[test]
+fn the_header_section_has_a_size_and_a_number_of_lines() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "header_bytes: 2KiB, header_count: 10");
+    let with = |fields: String| {
+        gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n{fields}\r\n"))
+    };
+    assert_eq!(outcome(&with(format!("a: {}\r\n", "x".repeat(1000)))), (200, None));
+    let too_large = with(format!("a: {}\r\n", "x".repeat(2000)));
+    assert_eq!(outcome(&too_large), (431, Some("header_too_large")));
+    assert_eq!(too_large.header("connection"), Some("close"));
+    assert_eq!(outcome(&with("a: 1\r\n".repeat(8))), (200, None));
+    assert_eq!(outcome(&with("a: 1\r\n".repeat(9))), (431, Some("header_too_large")));
+    let defaults = Gateway::start(&config("strict", &origin));
+    let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\na: {}\r\n\r\n", "x".repeat(40_000));
+    assert_eq!(outcome(&defaults.exchange(large)), (431, Some("header_too_large")), "limited by default");
+}
+
+#[test]
+fn the_request_target_has_a_length() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "uri_bytes: 100B");
+    let get = |length: usize| {
+        let target = format!("/{}", "a".repeat(length - 1));
+        gateway.exchange(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n"))
+    };
+    assert_eq!(outcome(&get(100)), (200, None));
+    assert_eq!(outcome(&get(101)), (414, Some("uri_too_long")));
+}
+
+#[test]
+fn the_body_has_a_length_announced_or_not() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "body: 1KiB");
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n");
+    let announced = |length: usize| {
+        gateway.exchange(format!("{head}Content-Length: {length}\r\n\r\n{}", "x".repeat(length)))
+    };
+    assert_eq!(outcome(&announced(1024)), (200, None));
+    assert_eq!(outcome(&announced(1025)), (413, Some("body_too_large")));
+    let chunked = |chunks: usize| {
+        let chunk = format!("100\r\n{}\r\n", "x".repeat(256));
+        gateway.exchange(format!("{head}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(chunks)))
+    };
+    assert_eq!(outcome(&chunked(4)), (200, None));
+    assert_eq!(outcome(&chunked(5)), (413, Some("body_too_large")));
+    assert_eq!(origin.received().len(), 2, "no longer body is complete at the upstream");
+}
+
+#[test]
+fn a_client_that_falls_silent_in_its_body_is_told_so() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "body_timeout: 200ms");
+    let mut client = gateway.connect();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nContent-Length: 10\r\n\r\nhalf"
+    ));
+    assert_eq!(outcome(&client.response()), (408, Some("body_timeout")));
+    assert!(origin.received().is_empty());
+}
+
+#[test]
+fn an_expectation_that_nobody_knows_is_refused() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nExpect: tea\r\n\r\n");
+    assert_eq!(outcome(&gateway.exchange(request)), (417, Some("expectation_failed")));
+}
