@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
@@ -62,10 +63,12 @@ fn says(text: &str, needle: &str) -> bool {
 
 /// Ports that nothing listens on. Not the kernel's to give: it could give them to another test meanwhile.
 fn free_ports() -> [u16; 3] {
-    // Neighbouring processes look at ports far from each other.
-    let start = 20_000 + (std::process::id() % 1_000 * 10) as u16;
+    static HANDED_OUT: AtomicU16 = AtomicU16::new(0);
+    // Neighbouring processes, and pages of one process, look at ports far from each other.
+    let page = HANDED_OUT.fetch_add(1, Ordering::SeqCst) * 100;
+    let start = 20_000 + (std::process::id() % 1_000 * 10) as u16 + page;
     let mut free =
-        (start..start + 2_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(3);
+        (start..start + 100).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(3);
     [(); 3].map(|()| free.next().unwrap())
 }
 

@@ -99,7 +99,7 @@ fn a_new_certificate_counts_from_the_next_handshake_on() {
     let (cert, key) = next.issue(&["a.test"]);
     replace(&gateway.directory.path().join("a.key"), &key);
     replace(&gateway.directory.path().join("a.pem"), &cert);
-    gateway.program().wait_for_log("a reload", |line| line.contains("reloaded: generation"));
+    gateway.wait_for_generation(2);
     assert!(connect(&next).is_ok());
     assert!(connect(&authority).is_err());
     assert_eq!(before.exchange(get()).status, 200, "an open connection goes on");
