@@ -2,6 +2,8 @@
 
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
@@ -12,11 +14,17 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::bind::BoundListener;
 use super::h2c;
-use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::in_flight::{InFlight, UnderWay};
 use crate::telemetry::metrics::Metrics;
+
+/// How long those that came just before the listeners closed have for a first request. Pingora closes all that wait
+/// for one, and one whose task has not begun is not even counted; their clients cannot know whether their request was
+/// read.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
 
 /// Connections of one service: how many there are, and whether new ones are taken.
 #[derive(Debug)]
@@ -25,13 +33,41 @@ pub(super) struct Connections {
     pub(super) open: &'static InFlight,
     /// Where those that come are counted.
     metrics: &'static Metrics,
+    /// When this was made.
+    made: Instant,
+    /// Milliseconds from then to the connection that came last.
+    last_came: AtomicU64,
     /// Told once the listeners are closed.
     closed: Notify,
 }
 
 impl Connections {
     pub(super) fn new(metrics: &'static Metrics) -> Arc<Self> {
-        Arc::new(Self { open: InFlight::leak(), metrics, closed: Notify::new() })
+        Arc::new(Self {
+            open: InFlight::leak(),
+            metrics,
+            made: Instant::now(),
+            last_came: AtomicU64::new(0),
+            closed: Notify::new(),
+        })
+    }
+
+    /// Counts one that came, until the returned value is dropped.
+    fn came(&self) -> UnderWay {
+        self.metrics.connected();
+        let now = self.made.elapsed().as_millis() as u64;
+        // Not at each of a thousand in a millisecond: all threads share this.
+        if self.last_came.load(Ordering::Relaxed) < now {
+            self.last_came.store(now, Ordering::Relaxed);
+        }
+        self.open.begin()
+    }
+
+    /// Waits until those that came last have had the time for a first request. Where none came lately there is
+    /// nothing to wait for.
+    async fn first_requests(&self) {
+        let last_came = self.made + Duration::from_millis(self.last_came.load(Ordering::Relaxed));
+        tokio::time::sleep_until(last_came + FIRST_REQUEST).await;
     }
 
     /// Returns once the listeners are closed and no connection is left.
@@ -125,14 +161,14 @@ struct CountedApp<A> {
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _open = self.connections.open.begin();
-        self.connections.metrics.connected();
+        let _open = self.connections.came();
         let cleartext = stream.get_ssl_digest().is_none();
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         self.app.process_new(stream, shutdown).await
     }
 
     async fn cleanup(&self) {
+        self.connections.first_requests().await;
         self.app.cleanup().await;
         self.connections.closed.notify_one();
     }
