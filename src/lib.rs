@@ -3,9 +3,9 @@
 //! The modules, in the order in which data flows; each knows only the ones before it (`tests/tidy.rs` checks):
 //!
 //! ```text
-//! file → config → policy → auth → upstream → proxy → response
-//!        as       as       the    where it   the
-//!        written  needed   decision leads    phases
+//! file → config → policy → auth → limit → upstream → proxy → response
+//!        as       as       the    rates   where it   the
+//!        written  needed   decision       leads      phases
 //! ```
 
 pub mod clock;
