@@ -39,6 +39,8 @@ mod reload;
 mod request_limits;
 /// Revocation: at once, everywhere, and of nothing else.
 mod revocation;
+/// Routes by host suffix, method and header; what they change; paths that can be read in two ways.
+mod route_rules;
 /// Which peer a request goes to, and what the caller gets when none works.
 mod routing;
 /// The official SDKs against the gateway.

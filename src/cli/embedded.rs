@@ -48,13 +48,8 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
         forward_labels: Vec::new(),
         host: None,
     };
-    let route = Route {
-        name: None,
-        host: None,
-        path: None,
-        path_prefix: Some("/".to_owned()),
-        upstream: "origin".to_owned(),
-    };
+    let route =
+        Route { path_prefix: Some("/".to_owned()), upstream: "origin".to_owned(), ..Route::default() };
     Config {
         proxy: Proxy { auth_mode: AuthMode::AllExceptHealth, api_key: Some(api_key), ..Proxy::default() },
         upstreams: BTreeMap::from([("origin".to_owned(), upstream)]),

@@ -40,7 +40,7 @@ pub use proxy::{AuthMode, Proxy, Shutdown};
 pub use rate::{Period, Rate};
 pub use reference::reference;
 pub use request_limits::{ConnectionLimits, RequestLimits};
-pub use route::Route;
+pub use route::{HeaderRules, Route, RouteTimeouts};
 pub use schema::schema;
 pub use secret_ref::{SecretOrigin, SecretRef};
 pub use source::Source;
@@ -78,7 +78,7 @@ pub struct Config {
     pub limits: Limits,
     /// Groups of peers that requests are forwarded to, by name.
     pub upstreams: BTreeMap<String, Upstream>,
-    /// Which request goes to which upstream. The most specific route wins: host, then exact path, then the longest prefix.
+    /// Which request goes to which upstream. The most specific route wins: host, then exact path, then the longest prefix, then headers and methods.
     pub routes: Vec<Route>,
 }
 

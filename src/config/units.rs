@@ -154,6 +154,19 @@ pub(super) fn size<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
     Err(de::Error::invalid_value(de::Unexpected::Other("size"), &expected.as_str()))
 }
 
+/// Reads a duration of at least `MIN` and at most `MAX` milliseconds, or nothing.
+pub(super) fn optional_span<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Span>, D::Error> {
+    struct Inner<const MIN: u64, const MAX: u64>(Span);
+    impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Inner<MIN, MAX> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            span::<MIN, MAX, D>(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Inner<MIN, MAX>>::deserialize(deserializer)?.map(|Inner(span)| span))
+}
+
 /// Reads a whole number from `MIN` to `MAX`.
 pub(super) fn number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: Deserializer<'de>>(
     deserializer: D,

@@ -9,6 +9,7 @@ mod key_rules;
 mod keys;
 mod limits;
 mod listen;
+mod route_rules;
 mod routes;
 mod tls;
 mod upstreams;

@@ -30,7 +30,10 @@ pub use keys::{
 pub use limits::{ConnectionLimits, RequestLimits};
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
-pub use routes::{RouteId, RouteMatch, RouteSpec, RouteTable, UpstreamId};
+pub use routes::{
+    Ambiguity, Asked, Conditions, HeaderChanges, HostMatch, InsertError, Rewrite, RouteId, RouteMatch,
+    RouteSpec, RouteTable, RouteTimeouts, UpstreamId, ambiguity,
+};
 pub use upstreams::{ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamCredential, UpstreamSpec};
 
 use std::time::Duration;

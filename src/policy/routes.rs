@@ -1,11 +1,23 @@
-//! Routes: host and path to upstream, at a cost that does not grow with their number.
+//! Routes: host, path, method and headers to upstream, at a cost that does not grow with their number.
 //!
-//! Priority: a route with the request's host before one without; within these an exact path, then the longest
-//! prefix. A prefix ends at a `/` of the path: `/v1` covers `/v1` and `/v1/models`, never `/v1beta`, for the
-//! providers' APIs differ in just that.
+//! Priority: the exact host, then the longest `*.` suffix of it, then any host; within these an exact path, then the
+//! longest prefix; within these more headers, then methods, then the order of the config. A prefix ends at a `/` of the
+//! path: `/v1` covers `/v1` and `/v1/models`, never `/v1beta`, for the providers' APIs differ in just that.
 
+mod ambiguity;
+mod index;
+mod rules;
+
+pub use ambiguity::{Ambiguity, ambiguity};
+pub use rules::{Conditions, HeaderChanges, Rewrite, RouteTimeouts};
+
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use index::HostRoutes;
 
 /// Position of an upstream in its snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +34,7 @@ impl RouteId {
     }
 }
 
-/// One route, beside what it matches.
+/// One route, beside where it stands in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
     /// Its name, if it was given one.
@@ -31,6 +43,46 @@ pub struct RouteSpec {
     pub label: Arc<str>,
     /// Where it leads.
     pub upstream: UpstreamId,
+    /// What it asks of a request beside host and path.
+    pub conditions: Conditions,
+    /// Whether a path with an encoded slash may take it.
+    pub encoded_slashes: bool,
+    /// The path that is forwarded, if it is another.
+    pub rewrite: Option<Rewrite>,
+    /// Changes to what the upstream receives.
+    pub request_headers: HeaderChanges,
+    /// Changes to what the client receives.
+    pub response_headers: HeaderChanges,
+    /// Time-outs in place of the upstream's.
+    pub timeouts: RouteTimeouts,
+}
+
+impl RouteSpec {
+    /// A route that changes nothing.
+    pub fn to(upstream: UpstreamId) -> Self {
+        Self {
+            name: None,
+            label: "".into(),
+            upstream,
+            conditions: Conditions::default(),
+            encoded_slashes: false,
+            rewrite: None,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            timeouts: RouteTimeouts::default(),
+        }
+    }
+}
+
+/// Which hosts a route takes; names are lower-case and without port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostMatch<'a> {
+    /// Every host.
+    Any,
+    /// This host.
+    Exact(&'a str),
+    /// Every name below this one: `example.com` for `*.example.com`.
+    Below(&'a str),
 }
 
 /// How a route takes paths.
@@ -42,53 +94,75 @@ pub enum RouteMatch {
     Prefix(Vec<u8>),
 }
 
+/// What of a request decides on its route.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// As in the `Host` field.
+    pub host: Option<&'a [u8]>,
+    /// As it stands in the request, before `?`.
+    pub path: &'a [u8],
+    /// The method.
+    pub method: &'a Method,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
 /// Every route, indexed.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     specs: Vec<RouteSpec>,
     any_host: HostRoutes,
     by_host: HashMap<Vec<u8>, HostRoutes>,
+    by_suffix: HashMap<Vec<u8>, HostRoutes>,
+    /// No longer suffix of a host needs to be looked up.
+    longest_suffix: usize,
 }
 
-/// The routes of one host.
-#[derive(Clone, Debug, Default)]
-struct HostRoutes {
-    exact: HashMap<Vec<u8>, RouteId>,
-    /// By prefix without its last `/`; the value tells the two forms apart.
-    prefixes: HashMap<Vec<u8>, Prefix>,
-    /// No longer prefix of a path needs to be looked up.
-    longest_prefix: usize,
-}
-
-/// `/v1` covers `/v1` and below, `/v1/` only what is below; both may be there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Prefix {
-    with_itself: Option<RouteId>,
-    below_only: Option<RouteId>,
+/// A route cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertError {
+    /// Another one takes exactly the same requests.
+    Duplicate,
+    /// [`RouteTable::MOST_AT_ONE_PLACE`] have this host and path.
+    TooMany,
 }
 
 impl RouteTable {
-    /// Adds a route. `host` is lower-case, without port.
+    /// Routes with the same host and path, which are told apart by methods and headers one by one.
+    pub const MOST_AT_ONE_PLACE: usize = 64;
+
+    /// Adds a route.
     ///
     /// # Errors
-    /// The same host and path have a route already.
+    /// The same host and path have such a route already, or too many.
     pub fn insert(
         &mut self,
-        host: Option<&str>,
+        host: HostMatch<'_>,
         path: RouteMatch,
         spec: RouteSpec,
-    ) -> Result<(), DuplicateRoute> {
+    ) -> Result<(), InsertError> {
         let to = RouteId(self.specs.len());
         self.specs.push(spec);
         let routes = match host {
-            Some(host) => self.by_host.entry(host.as_bytes().to_vec()).or_default(),
-            None => &mut self.any_host,
+            HostMatch::Any => &mut self.any_host,
+            HostMatch::Exact(host) => self.by_host.entry(host.as_bytes().to_vec()).or_default(),
+            HostMatch::Below(suffix) => {
+                self.longest_suffix = self.longest_suffix.max(suffix.len());
+                self.by_suffix.entry(suffix.as_bytes().to_vec()).or_default()
+            }
         };
-        let before = match path {
-            RouteMatch::Exact(path) => routes.exact.insert(path, to),
-            RouteMatch::Prefix(path) => routes.insert_prefix(path, to),
-        };
-        before.map_or(Ok(()), |_| Err(DuplicateRoute))
+        let place = routes.place(path);
+        if place.len() >= Self::MOST_AT_ONE_PLACE {
+            return Err(InsertError::TooMany);
+        }
+        let conditions = |id: &RouteId| self.specs.get(id.0).map(|spec| &spec.conditions);
+        if place.iter().any(|other| conditions(other) == conditions(&to)) {
+            return Err(InsertError::Duplicate);
+        }
+        place.push(to);
+        // Stable: of equals the first in the config comes first.
+        place.sort_by_key(|id| Reverse(conditions(id).map(Conditions::rank)));
+        Ok(())
     }
 
     /// What a route of this table says.
@@ -101,69 +175,52 @@ impl RouteTable {
         self.specs.iter()
     }
 
-    /// The route for a request: `host` as in its `Host` field, `path` as it stands in the request, before `?`.
-    pub fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<RouteId> {
-        let own = match host {
-            Some(host) if !self.by_host.is_empty() => {
-                self.find_host(host).and_then(|routes| routes.find(path))
+    /// The route for a request.
+    pub fn find(&self, asked: &Asked<'_>) -> Option<RouteId> {
+        let own = match asked.host {
+            Some(host) if !(self.by_host.is_empty() && self.by_suffix.is_empty()) => {
+                self.find_by_host(host, asked)
             }
             _ => None,
         };
-        own.or_else(|| self.any_host.find(path))
+        own.or_else(|| self.find_in(&self.any_host, asked))
     }
 
     /// Host names are compared without case and port (RFC 9110 §4.2.3); no name is longer than 255 bytes.
-    fn find_host(&self, host: &[u8]) -> Option<&HostRoutes> {
+    fn find_by_host(&self, host: &[u8], asked: &Asked<'_>) -> Option<RouteId> {
         let name = without_port(host);
         let mut lower = [0_u8; 255];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.by_host.get(&*lower)
+        let exact = self.by_host.get(&*lower).and_then(|routes| self.find_in(routes, asked));
+        exact.or_else(|| self.find_by_suffix(lower, asked))
     }
-}
 
-/// The same host and path stand in two routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DuplicateRoute;
-
-impl HostRoutes {
-    fn insert_prefix(&mut self, mut path: Vec<u8>, to: RouteId) -> Option<RouteId> {
-        let below_only = path.len() > 1 && path.last() == Some(&b'/');
-        if path.last() == Some(&b'/') {
-            path.pop();
+    /// What stands behind each `.`, the longest first, as far as a suffix of that length is configured.
+    fn find_by_suffix(&self, host: &[u8], asked: &Asked<'_>) -> Option<RouteId> {
+        if self.by_suffix.is_empty() {
+            return None;
         }
-        self.longest_prefix = self.longest_prefix.max(path.len());
-        let prefix = self.prefixes.entry(path).or_default();
-        if below_only { prefix.below_only.replace(to) } else { prefix.with_itself.replace(to) }
-    }
-
-    fn find(&self, path: &[u8]) -> Option<RouteId> {
-        self.exact.get(path).copied().or_else(|| self.find_prefix(path))
-    }
-
-    /// Tries the path itself and what stands before each of its `/`, the longest first. The number of look-ups is
-    /// bounded by the longest configured prefix, not by what a caller sends.
-    fn find_prefix(&self, path: &[u8]) -> Option<RouteId> {
-        if let Some(prefix) = self.lookup(path) {
-            // `/v1/` itself is looked up here only without its last slash, in the loop below.
-            if let Some(found) = prefix.with_itself {
-                return Some(found);
-            }
-        }
-        let mut head = path.get(..=self.longest_prefix).unwrap_or(path);
-        while let Some(slash) = head.iter().rposition(|&byte| byte == b'/') {
-            head = head.get(..slash).unwrap_or_default();
-            if let Some(found) = self.lookup(head).and_then(|prefix| prefix.below_only.or(prefix.with_itself))
-            {
-                return Some(found);
+        let nothing_longer = host.len().saturating_sub(self.longest_suffix + 1);
+        let mut tail = host.get(nothing_longer..)?;
+        while let Some(dot) = tail.iter().position(|&byte| byte == b'.') {
+            tail = tail.get(dot + 1..)?;
+            let found = self.by_suffix.get(tail).and_then(|routes| self.find_in(routes, asked));
+            if found.is_some() {
+                return found;
             }
         }
         None
     }
 
-    fn lookup(&self, prefix: &[u8]) -> Option<&Prefix> {
-        if prefix.len() > self.longest_prefix { None } else { self.prefixes.get(prefix) }
+    fn find_in(&self, routes: &HostRoutes, asked: &Asked<'_>) -> Option<RouteId> {
+        routes.find(asked.path, |place| {
+            place.iter().copied().find(|id| {
+                let holds = |spec: &RouteSpec| spec.conditions.hold(asked.method, asked.headers);
+                self.specs.get(id.0).is_some_and(holds)
+            })
+        })
     }
 }
 
@@ -177,86 +234,4 @@ fn without_port(host: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(routes: &[(Option<&str>, RouteMatch)]) -> RouteTable {
-        let mut table = RouteTable::default();
-        for (number, (host, path)) in routes.iter().enumerate() {
-            table.insert(*host, path.clone(), to(number)).unwrap();
-        }
-        table
-    }
-
-    fn to(number: usize) -> RouteSpec {
-        RouteSpec { name: None, label: "".into(), upstream: UpstreamId(number) }
-    }
-
-    fn prefix(path: &str) -> RouteMatch {
-        RouteMatch::Prefix(path.into())
-    }
-
-    fn exact(path: &str) -> RouteMatch {
-        RouteMatch::Exact(path.into())
-    }
-
-    #[track_caller]
-    fn leads(table: &RouteTable, host: &str, path: &str, to: Option<usize>) {
-        assert_eq!(table.find(Some(host.as_bytes()), path.as_bytes()), to.map(RouteId), "{host}{path}");
-    }
-
-    #[test]
-    fn exact_beats_prefix_and_long_beats_short() {
-        let table = table(&[
-            (None, prefix("/")),
-            (None, prefix("/v1")),
-            (None, exact("/v1/models")),
-            (None, prefix("/v1/models")),
-        ]);
-        leads(&table, "h", "/", Some(0));
-        leads(&table, "h", "/other", Some(0));
-        leads(&table, "h", "/v1", Some(1));
-        leads(&table, "h", "/v1/", Some(1));
-        leads(&table, "h", "/v1/chat/completions", Some(1));
-        leads(&table, "h", "/v1/models", Some(2));
-        leads(&table, "h", "/v1/models/x", Some(3));
-    }
-
-    #[test]
-    fn a_prefix_ends_at_a_slash() {
-        let table = table(&[(None, prefix("/v1")), (None, prefix("/v2/"))]);
-        leads(&table, "h", "/v1beta/models", None);
-        leads(&table, "h", "/v2", None);
-        leads(&table, "h", "/v2/", Some(1));
-        leads(&table, "h", "/v2/x", Some(1));
-        leads(&table, "h", "/", None);
-    }
-
-    #[test]
-    fn a_route_with_the_host_comes_first_and_falls_back() {
-        let table =
-            table(&[(None, prefix("/")), (Some("a.example"), prefix("/v1")), (Some("[::1]"), exact("/x"))]);
-        leads(&table, "a.example", "/v1/x", Some(1));
-        leads(&table, "A.Example:8045", "/v1/x", Some(1));
-        leads(&table, "a.example", "/other", Some(0));
-        leads(&table, "b.example", "/v1/x", Some(0));
-        leads(&table, "[::1]:8045", "/x", Some(2));
-        leads(&table, &"h".repeat(300), "/v1/x", Some(0));
-        assert_eq!(table.find(None, b"/v1/x"), Some(RouteId(0)));
-    }
-
-    #[test]
-    fn the_same_route_twice_is_refused() {
-        let mut table = RouteTable::default();
-        for path in [prefix("/v1"), prefix("/v1/"), exact("/v1"), prefix("/")] {
-            assert_eq!(table.insert(None, path.clone(), to(0)), Ok(()));
-            assert_eq!(table.insert(None, path, to(1)), Err(DuplicateRoute));
-        }
-    }
-
-    #[test]
-    fn a_path_of_slashes_costs_no_more_than_the_longest_prefix() {
-        let table = table(&[(None, prefix("/a"))]);
-        leads(&table, "h", &"/".repeat(60_000), None);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use super::{Ctx, Gateway, body, browsers, guard, reply, request_id};
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
 use crate::limit::{Exceeded, Running};
+use crate::policy::{Ambiguity, Asked, ambiguity};
 use crate::telemetry::denial_log::Denied;
 
 /// `Ok(true)` if the request has been answered here.
@@ -39,12 +40,17 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if facts.path == HEALTH_PATH {
         return answer_health(gateway, session, ctx).await;
     }
-    ctx.route = ctx.live.policy.routes.find(guard::host(request), facts.path);
+    let asked =
+        Asked { host: guard::host(request), path: facts.path, method: facts.method, headers: facts.headers };
+    ctx.route = ctx.live.policy.routes.find(&asked);
     if ctx.route.is_none() {
         return fault_reply(session, ctx, Fault::RouteNotFound).await;
     }
     if let Err(deny) = authorize(session, ctx, &facts, now) {
         return refuse(gateway, session, ctx, deny, now).await;
+    }
+    if !means_one_thing(facts.path, ctx) {
+        return fault_reply(session, ctx, Fault::AmbiguousPath).await;
     }
     match begin(ctx) {
         Ok(running) => {
@@ -108,6 +114,15 @@ async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Resul
 /// Who sent the request.
 fn client(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| Some(address.as_inet()?.ip()))
+}
+
+/// The route was found by the path as it is forwarded, so that path must mean the same to everyone.
+fn means_one_thing(path: &[u8], ctx: &Ctx) -> bool {
+    match ambiguity(path) {
+        None => true,
+        Some(Ambiguity::Structure) => false,
+        Some(Ambiguity::EncodedSlash) => ctx.route().is_some_and(|route| route.encoded_slashes),
+    }
 }
 
 async fn fault_reply(session: &mut Session, ctx: &Ctx, fault: Fault) -> Result<bool> {

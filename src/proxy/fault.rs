@@ -22,6 +22,8 @@ pub(super) enum Fault {
     HostNotAllowed,
     /// Without a key this gateway takes no requests of pages from elsewhere.
     CrossSite,
+    /// A path that two servers may read in two ways.
+    AmbiguousPath,
     /// A transfer coding other than `chunked` (RFC 9112 §6.1).
     UnsupportedTransferCoding,
     /// The gateway does not do this method here; the value is the `Allow` field.
@@ -81,6 +83,7 @@ impl Fault {
             Self::ExpectationFailed => "expectation_failed",
             Self::HostNotAllowed => "host_not_allowed",
             Self::CrossSite => "cross_site_request",
+            Self::AmbiguousPath => "ambiguous_path",
             Self::UnsupportedTransferCoding => "unsupported_transfer_coding",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::RouteNotFound => "route_not_found",
@@ -98,7 +101,7 @@ impl Fault {
     /// The HTTP status.
     pub(super) const fn status(self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::AmbiguousPath => 400,
             Self::RouteNotFound => 404,
             Self::CrossSite => 403,
             Self::MethodNotAllowed(_) => 405,
@@ -132,6 +135,9 @@ impl Fault {
             Self::CrossSite => {
                 "This keygate asks for no key, so it takes no requests of web pages from elsewhere. To allow this page, \
                  list its origin in `proxy.cors.origins`, or set an `auth_mode` that asks for a key."
+            }
+            Self::AmbiguousPath => {
+                "The path can be read in two ways: it has `//`, a backslash, a `.` or `..` segment, or an encoded slash."
             }
             Self::UnsupportedTransferCoding => "keygate takes no transfer coding but `chunked`.",
             Self::MethodNotAllowed(_) => "keygate does not allow this method here.",

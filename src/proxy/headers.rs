@@ -8,7 +8,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use super::{Ctx, browsers, guard, introduce};
+use super::{Ctx, browsers, guard, introduce, rewrite};
 use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
 use crate::policy::{EffectiveMode, Snapshot};
 
@@ -53,6 +53,9 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
             request.remove_header(name);
         }
     }
+    if let Some(route) = ctx.route() {
+        rewrite::request(route, request)?;
+    }
     add_forwarded(session, request)?;
     request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
     if let Some(host) = ctx.upstream().and_then(|upstream| upstream.host()) {
@@ -66,6 +69,9 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
     while let Some(name) = response.headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
     {
         response.remove_header(&name);
+    }
+    if let Some(route) = ctx.route() {
+        rewrite::response(route, response)?;
     }
     browsers::decorate(response, &session.req_header().headers, &ctx.live.policy)?;
     response.insert_header(&X_REQUEST_ID, &ctx.request_id)

@@ -27,6 +27,7 @@ mod limits;
 mod notes;
 mod reply;
 mod request_id;
+mod rewrite;
 
 pub use ctx::Ctx;
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::is_host;
+use super::route_rules::{compile_changes, compile_conditions, compile_rewrite, compile_timeouts};
 use crate::config::{self, Config};
-use crate::policy::routes::{RouteMatch, RouteSpec, RouteTable, UpstreamId};
+use crate::policy::routes::{HostMatch, InsertError, RouteMatch, RouteSpec, RouteTable, UpstreamId};
+use crate::policy::upstreams::is_host_name;
 use crate::problem::{FieldPath, Problem, did_you_mean};
 
 pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> RouteTable {
@@ -30,18 +32,55 @@ pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> Ro
         }
         let host = compile_route_host(route, &path, problems);
         let matching = compile_match(route, &path, problems);
-        if let (Some(to), Ok(host), Some(matching)) = (to, host, matching)
-            && table.insert(host.as_deref(), matching, spec(route, to)).is_err()
+        let spec = compile_spec(route, to.unwrap_or(UpstreamId(0)), &path, problems);
+        if let (Some(_), Ok(host), Some(matching)) = (to, host, matching)
+            && let Err(error) = table.insert(host_match(host.as_deref()), matching, spec)
         {
-            problems.push(Problem::error(path, "another route has the same host and path"));
+            problems.push(cannot_insert(path, error));
         }
     }
     table
 }
 
-fn spec(route: &config::Route, upstream: UpstreamId) -> RouteSpec {
+fn compile_spec(
+    route: &config::Route,
+    upstream: UpstreamId,
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) -> RouteSpec {
     let name: Option<Arc<str>> = route.name.as_deref().map(Into::into);
-    RouteSpec { label: name.clone().unwrap_or_else(|| label(route).into()), name, upstream }
+    RouteSpec {
+        label: name.clone().unwrap_or_else(|| label(route).into()),
+        name,
+        upstream,
+        conditions: compile_conditions(route, path, problems),
+        encoded_slashes: route.encoded_slashes,
+        rewrite: compile_rewrite(route, path, problems),
+        request_headers: compile_changes(&route.request_headers, &path.field("request_headers"), problems),
+        response_headers: compile_changes(&route.response_headers, &path.field("response_headers"), problems),
+        timeouts: compile_timeouts(route.timeouts.as_ref()),
+    }
+}
+
+fn host_match(host: Option<&str>) -> HostMatch<'_> {
+    match host.map(|host| (host, host.strip_prefix("*."))) {
+        None => HostMatch::Any,
+        Some((_, Some(suffix))) => HostMatch::Below(suffix),
+        Some((host, None)) => HostMatch::Exact(host),
+    }
+}
+
+fn cannot_insert(path: FieldPath, error: InsertError) -> Problem {
+    match error {
+        InsertError::Duplicate => {
+            Problem::error(path, "another route has the same host, path, methods and headers")
+        }
+        InsertError::TooMany => {
+            let message =
+                format!("more than {} routes have this host and path", RouteTable::MOST_AT_ONE_PLACE);
+            Problem::error(path, message)
+        }
+    }
 }
 
 /// As much as anyone reads in a table; a path can be longer.
@@ -90,12 +129,14 @@ fn compile_route_host(
     problems: &mut Vec<Problem>,
 ) -> Result<Option<String>, ()> {
     let Some(host) = &route.host else { return Ok(None) };
-    if is_host(host) {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    if is_host(name) && (name == host || is_host_name(name)) {
         return Ok(Some(host.to_ascii_lowercase()));
     }
     problems.push(
-        Problem::error(path.field("host"), format!("`{host}` is no host name"))
-            .with_help("write it as in a URL, without scheme and port: `api.example.com`"),
+        Problem::error(path.field("host"), format!("`{host}` is no host name")).with_help(
+            "write it as in a URL, without scheme and port: `api.example.com`, or `*.example.com`",
+        ),
     );
     Err(())
 }
@@ -130,13 +171,16 @@ fn compile_match(route: &config::Route, path: &FieldPath, problems: &mut Vec<Pro
 }
 
 /// Why no request could ever have this path.
-fn wrong_path(text: &str) -> Option<&'static str> {
+pub(super) fn wrong_path(text: &str) -> Option<&'static str> {
     if !text.starts_with('/') {
         return Some("does not start with `/`");
     }
     if text.contains(['?', '#']) {
         return Some("has a query or fragment; routes match the path alone");
     }
-    (!text.bytes().all(|byte| byte.is_ascii_graphic()))
-        .then_some("has a character that must be percent-encoded in a path")
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("has a character that must be percent-encoded in a path");
+    }
+    crate::policy::routes::ambiguity(text.as_bytes())
+        .map(|_| "is a path that is refused: `//`, `\\`, or a segment `.` or `..`")
 }
