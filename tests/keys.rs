@@ -77,6 +77,10 @@ fn a_file_of_keys_is_read_and_followed() {
     crate::support::replace(&file, &line("alice", "sk-alice"));
     gateway.wait_for_generation(2);
     assert_eq!((get(&gateway, "sk-alice").status, get(&gateway, "sk-bob").status), (200, 401));
+    // As while it is being written in place.
+    crate::support::replace(&file, "");
+    gateway.program().wait_for_log("the reason", |line| line.contains("keys.jsonl` is empty"));
+    assert_eq!(get(&gateway, "sk-alice").status, 200);
     // A line that cannot be used changes nothing, and the log says where it stands.
     crate::support::replace(
         &file,

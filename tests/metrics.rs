@@ -246,3 +246,21 @@ fn keys_are_counted_by_state() {
     let counts = ["valid", "expiring", "expired", "not_yet_valid", "disabled"].map(count);
     assert_eq!(counts, [1.0, 0.0, 1.0, 0.0, 1.0].map(Some));
 }
+
+#[test]
+fn requests_are_counted_by_key_where_that_is_wanted() {
+    let origin = Origin::start();
+    let text = with_admin(&config("strict", &origin));
+    let counted = text.replace("admin: {", "admin: {key_metrics: true, ");
+    let key = format!("x-api-key: {KEY}\r\n");
+    let series = r#"keygate_key_requests_total{key="api_key",status="2xx"}"#;
+    let gateway = Gateway::start(&counted);
+    assert_eq!((send(&gateway, "/", &key), send(&gateway, "/", "x-api-key: wrong\r\n")), (200, 401));
+    let text_of = wait_for_value(&gateway, series, 1.0);
+    assert_eq!(text_of.matches("keygate_key_requests_total{").count(), 1, "{text_of}");
+    let gateway = Gateway::start(&text);
+    assert_eq!(send(&gateway, "/", &key), 200);
+    let text_of =
+        wait_for_value(&gateway, r#"keygate_requests_total{route="/",upstream="origin",status="2xx"}"#, 1.0);
+    assert!(!text_of.contains("keygate_key_requests_total{"), "{text_of}");
+}

@@ -28,6 +28,14 @@ impl Permit {
         Self { grounds }
     }
 
+    /// The key that it passes with, if it needed one.
+    pub fn key(&self) -> Option<KeyId> {
+        match self.grounds {
+            Grounds::Key(key) => Some(key),
+            Grounds::Preflight | Grounds::ModeOff | Grounds::Health => None,
+        }
+    }
+
     /// Why the request passes.
     pub fn grounds(&self) -> Grounds {
         self.grounds

@@ -13,6 +13,8 @@ pub struct Admin {
     pub enabled: bool,
     /// Its address, which only this machine must reach: it speaks no TLS. Changing it needs a restart.
     pub listen: String,
+    /// Whether `/metrics` counts the requests of each key, by its name. The first 1,000 keys have a label of their own, the rest count as `other`.
+    pub key_metrics: bool,
     /// What the admin API asks for, as `Authorization: Bearer TOKEN`: a literal, `${ENV_VAR}` or `file:PATH`. Without one it serves `/metrics` alone.
     #[schemars(example = "${KEYGATE_ADMIN_TOKEN}")]
     pub token: Option<SecretRef>,
@@ -20,6 +22,6 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, listen: "127.0.0.1:8046".to_owned(), token: None }
+        Self { enabled: true, listen: "127.0.0.1:8046".to_owned(), key_metrics: false, token: None }
     }
 }

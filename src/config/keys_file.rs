@@ -145,6 +145,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1));
+    if metadata.len() == 0 {
+        // Taken at its word it would refuse everybody for a moment.
+        return Err("is empty, as while it is being written; a line `#` stands for no keys".to_owned());
+    }
     File::open(path).map_err(unreadable)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }

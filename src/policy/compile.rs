@@ -67,6 +67,7 @@ pub fn compile(
         mode,
         keys,
         retired: RetiredKeys::default(),
+        key_metrics: config.admin.key_metrics,
         failed_auth: config.limits.failed_auth.as_ref().map(key_rules::compile_rate),
         revoked_streams: match config.limits.revoked_streams {
             config::RevokedStreams::Finish => RevokedStreams::Finish,

@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub certificates: CertificateTable,
     /// Digests that counted a while ago, for the diagnosis.
     pub retired: RetiredKeys,
+    /// Whether the requests of each key are counted by its name.
+    pub key_metrics: bool,
     /// How often one client address may present a wrong key; `None` for any number of times.
     pub failed_auth: Option<Rate>,
     /// What becomes of the running requests of a key that counts no more.

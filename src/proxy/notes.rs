@@ -7,7 +7,7 @@ use pingora_proxy::Session;
 
 use super::Ctx;
 use super::headers::X_KEYGATE_ERROR;
-use crate::auth::Deny;
+use crate::auth::{Deny, Permit};
 use crate::clock;
 use crate::telemetry::metrics::Finished;
 
@@ -53,6 +53,7 @@ pub(super) fn finish(session: &Session, ctx: &Ctx) {
     let own = response.filter(|_| notes.first_byte.is_none());
     let finished = Finished {
         route: ctx.route,
+        key: ctx.permit.as_ref().and_then(Permit::key),
         upstream: ctx.route().map(|route| route.upstream),
         status: response.map_or(0, |response| response.status.as_u16()),
         deny: notes.deny,

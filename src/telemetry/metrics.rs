@@ -14,12 +14,15 @@ use super::cells::{Bounds, Counters, Histogram};
 use super::exposition::{Exposition, Family};
 use crate::auth::{CREDENTIAL_HEADERS, Cause, CredentialHeader, Deny};
 use crate::clock::UnixSeconds;
-use crate::policy::{KeyState, RouteId, Snapshot, UpstreamId};
+use crate::policy::{KeyId, KeyState, RouteId, Snapshot, UpstreamId};
 
 pub use super::exposition::CONTENT_TYPE;
 
 /// Routes with a label of their own. What comes after them in the config counts as [`OTHER`].
 const MOST_ROUTES: usize = 1000;
+
+/// Keys with a label of their own.
+const MOST_KEYS: usize = 1000;
 
 /// The label of all further routes of an upstream.
 const OTHER: &str = "other";
@@ -73,6 +76,7 @@ const HEADERS: usize = CREDENTIAL_HEADERS.len() + 1;
 #[derive(Debug, Default)]
 struct Series {
     routes: BTreeMap<(Arc<str>, Arc<str>), Arc<RouteMeter>>,
+    keys: BTreeMap<Arc<str>, Arc<RouteMeter>>,
     upstreams: BTreeMap<Arc<str>, Arc<UpstreamMeter>>,
 }
 
@@ -98,6 +102,10 @@ struct UpstreamMeter {
 pub struct Meters {
     metrics: &'static Metrics,
     routes: Box<[Arc<RouteMeter>]>,
+    /// By [`KeyId::position`], as far as keys have a label of their own.
+    keys: Box<[Arc<RouteMeter>]>,
+    /// The other keys; `None` where keys are not counted.
+    other_keys: Option<Arc<RouteMeter>>,
     upstreams: Box<[Arc<UpstreamMeter>]>,
 }
 
@@ -108,6 +116,8 @@ pub struct Finished<'a> {
     pub route: Option<RouteId>,
     /// Where that led.
     pub upstream: Option<UpstreamId>,
+    /// The key that it was admitted with.
+    pub key: Option<KeyId>,
     /// The status that the client was sent; 0 for none.
     pub status: u16,
     /// Why the gateway refused the caller's key.
@@ -206,7 +216,8 @@ impl Metrics {
             .iter()
             .map(|spec| Arc::clone(series.upstreams.entry(Arc::clone(&spec.name)).or_default()))
             .collect();
-        Meters { metrics: self, routes, upstreams }
+        let (keys, other_keys) = key_meters(&mut series.keys, policy);
+        Meters { metrics: self, routes, keys, other_keys, upstreams }
     }
 
     fn count_own_error(&self, code: &str) {
@@ -215,6 +226,23 @@ impl Metrics {
             place.count.add(0, 1);
         }
     }
+}
+
+/// The places for the keys of `policy`, if it wants them counted, and the one for those that have none of their own.
+fn key_meters(
+    series: &mut BTreeMap<Arc<str>, Arc<RouteMeter>>,
+    policy: &Snapshot,
+) -> (Box<[Arc<RouteMeter>]>, Option<Arc<RouteMeter>>) {
+    if !policy.key_metrics {
+        series.clear();
+        return (Box::default(), None);
+    }
+    let names: Vec<Arc<str>> =
+        policy.keys.digests().take(MOST_KEYS).map(|(_, name)| Arc::from(name)).collect();
+    let here: HashSet<&str> = names.iter().map(|name| &**name).chain([OTHER]).collect();
+    series.retain(|name, _| here.contains(&**name));
+    let keys = names.iter().map(|name| Arc::clone(series.entry(Arc::clone(name)).or_default())).collect();
+    (keys, Some(Arc::clone(series.entry(OTHER.into()).or_default())))
 }
 
 /// What became of a line of the access log.
@@ -254,6 +282,9 @@ impl Meters {
         let metrics = self.metrics;
         let route = request.route.and_then(|route| self.routes.get(route.index()));
         route.map_or(&metrics.unrouted, |meter| meter).add(usize::from(request.status / 100), 1);
+        if let (Some(other), Some(key)) = (&self.other_keys, request.key) {
+            self.keys.get(key.position()).unwrap_or(other).add(usize::from(request.status / 100), 1);
+        }
         metrics.own_time.observe(request.own_time);
         if let Some(upstream) = request.upstream.and_then(|id| self.upstreams.get(id.0)) {
             if let Some(first_byte) = request.first_byte {
@@ -299,6 +330,15 @@ impl Metrics {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         for ((route, upstream), meter) in &series.routes {
             classes(&mut family, route, upstream, meter);
+        }
+        let mut family = text.counter(
+            "keygate_key_requests_total",
+            "Requests that are over, by name of their key and class of the status, where keys are counted.",
+        );
+        for (key, meter) in &series.keys {
+            for (class, sum) in CLASSES.into_iter().zip(meter.sums()).filter(|(_, sum)| *sum > 0) {
+                family.sample(&[("key", key), ("status", class)], sum);
+            }
         }
         drop(series);
         text.histogram(
