@@ -11,6 +11,8 @@ mod admin;
 mod browsers;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
 mod commands;
+/// How many connections there may be, and how long each may take.
+mod connection_limits;
 /// What the gateway tells an upstream: its own credential, and who the caller is.
 mod credentials;
 /// The decision: every row of every table of the contract, with its negative.

@@ -15,6 +15,7 @@
 //! It never sees a config type, and no request comes past `admit`.
 
 mod admit;
+pub mod arrival;
 mod body;
 mod browsers;
 mod ctx;
@@ -82,6 +83,7 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
+        arrival::note();
         Ctx::new(self.live.load(), self.requests.begin())
     }
 

@@ -10,14 +10,17 @@ use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::admission::{self, Clients, Place};
 use super::bind::BoundListener;
 use super::h2c;
+use crate::policy::ConnectionLimits;
 use crate::telemetry::in_flight::{InFlight, UnderWay};
 use crate::telemetry::metrics::Metrics;
 
@@ -77,6 +80,10 @@ impl Connections {
     }
 }
 
+/// Read and write buffers of a connection in bytes. Pingora's 64 KiB to read into would make the most of what an idle
+/// connection costs; a request of a few KiB is still read at once, and a larger body into a buffer of its own.
+const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write: Some(1460) };
+
 /// A Pingora service whose sockets are bound already.
 pub(super) struct ListeningService<A> {
     service: listening::Service<CountedApp<A>>,
@@ -92,11 +99,17 @@ pub(super) struct Endpoint {
 
 impl<A> ListeningService<A> {
     pub(super) fn new(name: &str, app: A, endpoints: Vec<Endpoint>, connections: Arc<Connections>) -> Self {
-        let app = CountedApp { app: Arc::new(app), connections, h2c: false };
+        let app = CountedApp {
+            app: Arc::new(app),
+            connections,
+            clients: Clients::default(),
+            limits: None,
+            h2c: false,
+        };
         let mut service = listening::Service::new(name.to_owned(), app);
         let mut sockets = Vec::with_capacity(endpoints.len());
         for Endpoint { socket, tls } in endpoints {
-            let listener = ListenerConfig::tcp(socket.address.to_string());
+            let listener = ListenerConfig::tcp(socket.address.to_string()).l4_buffer(BUFFERS);
             service.add_listener(match tls {
                 Some(tls) => listener.tls(tls),
                 None => listener,
@@ -104,6 +117,17 @@ impl<A> ListeningService<A> {
             sockets.push(socket);
         }
         Self { service, sockets }
+    }
+
+    /// Closes what goes beyond these limits as it comes.
+    pub(super) fn with_limits(mut self, limits: ConnectionLimits) -> Self
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        if let Some(app) = self.service.app_logic_mut() {
+            app.limits = Some(limits);
+        }
+        self
     }
 
     /// Takes HTTP/2 without TLS as well, where a connection begins with it.
@@ -155,13 +179,34 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
 struct CountedApp<A> {
     app: Arc<A>,
     connections: Arc<Connections>,
+    clients: Clients,
+    limits: Option<ConnectionLimits>,
     h2c: bool,
+}
+
+impl<A> CountedApp<A> {
+    /// Whether there is room for one more, and the place that it takes among its client's.
+    fn admit(&self, stream: &Stream) -> Option<Option<Place>> {
+        let Some(limits) = &self.limits else { return Some(None) };
+        let total = usize::try_from(self.connections.open.count()).unwrap_or(0);
+        if total > limits.total {
+            log::debug!("a connection was closed: there are {} already", limits.total);
+            return None;
+        }
+        let Some(client) = admission::client_of(stream) else { return Some(None) };
+        let place = self.clients.admit(client, limits.per_client);
+        if place.is_none() {
+            log::debug!("a connection was closed: {client} has {} already", limits.per_client);
+        }
+        place.map(Some)
+    }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.connections.came();
+        let _place = self.admit(&stream)?;
         let cleartext = stream.get_ssl_digest().is_none();
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         self.app.process_new(stream, shutdown).await

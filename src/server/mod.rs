@@ -6,6 +6,7 @@
 //! The main thread supervises (signals, file changes, names to resolve); Pingora's threads serve.
 
 mod admin_handles;
+mod admission;
 mod bind;
 mod expiry;
 mod h2c;
@@ -27,6 +28,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
+use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -42,6 +44,7 @@ use crate::proxy::{Gateway, Live};
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
+use admission::InTime;
 use bind::BoundListener;
 use listener::{Connections, Endpoint, ListeningService};
 use reload::{InForce, Reloader};
@@ -127,7 +130,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let mut server = new_server(startup.threads);
     let endpoints = endpoints(listeners, &startup, &live)?;
     let gateway = Gateway::new(Arc::clone(&live), requests);
-    let service = gateway_service(&server, gateway, endpoints, &connections, startup.h2c);
+    let service = gateway_service(&server, gateway, endpoints, &connections, &startup);
     server.add_service(service);
     if let Some(origin) = origin {
         server.add_service(origin_service(origin));
@@ -227,15 +230,23 @@ fn gateway_service(
     gateway: Gateway,
     endpoints: Vec<Endpoint>,
     connections: &Arc<Connections>,
-    h2c: bool,
-) -> ListeningService<HttpProxy<Gateway>> {
+    startup: &Startup,
+) -> ListeningService<InTime<HttpProxy<Gateway>>> {
+    let limits = startup.connection_limits;
     let mut proxy = http_proxy(&server.configuration, gateway);
     let mut http_options = HttpServerOptions::default();
     // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
     http_options.allow_connect_method_proxying = true;
+    // Pingora counts how often a connection is used again.
+    http_options.keepalive_request_limit = Some(limits.requests.saturating_sub(1));
     proxy.server_options = Some(http_options);
-    let service = ListeningService::new("keygate", proxy, endpoints, Arc::clone(connections));
-    if h2c { service.with_h2c() } else { service }
+    let mut http2_options = default_h2_options();
+    http2_options.max_concurrent_streams(limits.http2_streams);
+    proxy.h2_options = Some(http2_options);
+    let app = InTime::new(proxy, limits);
+    let service =
+        ListeningService::new("keygate", app, endpoints, Arc::clone(connections)).with_limits(limits);
+    if startup.h2c { service.with_h2c() } else { service }
 }
 
 /// The origin of the embedded default, beside the gateway.

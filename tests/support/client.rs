@@ -63,6 +63,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends bytes, unless the other side has closed.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Sends a whole request and reads its response.
     pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
         self.send(&request);

@@ -1,0 +1,73 @@
+//! A limit on how long a header section may take to arrive (slowloris).
+//!
+//! Pingora has a time-out for each read of it, so a client that sends a byte a second holds a connection for ever
+//! (cloudflare/pingora#447). Here the whole of it has one: whoever runs an exchange does so [`within`] a limit, which
+//! counts no more once the header section is there.
+
+use std::cell::Cell;
+use std::future::{Future, pending};
+use std::time::Duration;
+
+tokio::task_local! {
+    static ARRIVED: Cell<bool>;
+}
+
+/// Runs `exchange`; `None` if its header section does not arrive within `limit`. What has begun by then is dropped, and
+/// with it the connection.
+pub async fn within<F: Future>(limit: Duration, exchange: F) -> Option<F::Output> {
+    ARRIVED
+        .scope(Cell::new(false), async {
+            tokio::select! {
+                biased;
+                ended = exchange => Some(ended),
+                () = late(limit) => None,
+            }
+        })
+        .await
+}
+
+async fn late(limit: Duration) {
+    tokio::time::sleep(limit).await;
+    if ARRIVED.with(Cell::get) {
+        pending::<()>().await;
+    }
+}
+
+/// Notes that the header section of this task's exchange is there. Elsewhere it does nothing.
+pub(super) fn note() {
+    // HTTP/2 reads header sections by itself, and runs each request as a task of its own.
+    let _ = ARRIVED.try_with(|arrived| arrived.set(true));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(exchange: impl Future<Output = u8>) -> Option<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(within(Duration::from_millis(5), exchange))
+    }
+
+    async fn longer_than_the_limit() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    #[test]
+    fn only_what_comes_before_the_header_section_is_limited() {
+        assert_eq!(run(async { 1 }), Some(1));
+        assert_eq!(run(pending()), None);
+        let long = async {
+            note();
+            longer_than_the_limit().await;
+            2
+        };
+        assert_eq!(run(long), Some(2));
+        let late = async {
+            longer_than_the_limit().await;
+            note();
+            3
+        };
+        assert_eq!(run(late), None);
+        note();
+    }
+}

@@ -1,0 +1,120 @@
+//! Which connections are taken, and how long each may take to ask for something.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::server::ShutdownWatch;
+
+use crate::policy::ConnectionLimits;
+use crate::proxy::arrival;
+
+/// An app whose header sections must arrive in time.
+pub(super) struct InTime<A> {
+    app: Arc<A>,
+    limits: ConnectionLimits,
+}
+
+impl<A> InTime<A> {
+    pub(super) fn new(app: A, limits: ConnectionLimits) -> Self {
+        Self { app: Arc::new(app), limits }
+    }
+
+    /// A connection that is reused may idle before its next request begins.
+    fn limit(&self, session: &ServerSession) -> Duration {
+        let first = session.get_keepalive_reuses_remaining() == Some(self.limits.requests.saturating_sub(1));
+        let idle = if first { 0 } else { session.get_keepalive().unwrap_or_default() };
+        self.limits.header_timeout + Duration::from_secs(idle)
+    }
+}
+
+#[async_trait]
+impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for InTime<A> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.is_http2() {
+            return self.app.process_new_http(session, shutdown).await;
+        }
+        let limit = self.limit(&session);
+        arrival::within(limit, self.app.process_new_http(session, shutdown)).await.flatten()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.app.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.app.server_options()
+    }
+
+    async fn http_cleanup(&self) {
+        self.app.http_cleanup().await;
+    }
+}
+
+/// How many connections each address has. A lock is taken when a connection comes and when it goes, by no request.
+#[derive(Debug, Default)]
+pub(super) struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection of a client; it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    clients: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    client: IpAddr,
+}
+
+impl Clients {
+    /// A place for one more connection of that address, unless it has `most` already.
+    pub(super) fn admit(&self, client: IpAddr, most: usize) -> Option<Place> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(client).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { clients: Arc::clone(&self.0), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        match clients.get_mut(&self.client) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(clients.remove(&self.client)),
+        }
+    }
+}
+
+/// Whose connection it is.
+pub(super) fn client_of(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip().to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_its_own_number_and_gets_places_back() {
+        let clients = Clients::default();
+        let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let places: Vec<Place> = (0..2).map(|_| clients.admit(one, 2).unwrap()).collect();
+        assert!(clients.admit(one, 2).is_none());
+        let elsewhere = clients.admit(other, 2).unwrap();
+        drop(places);
+        assert!(clients.admit(one, 2).is_some());
+        drop(elsewhere);
+        assert!(clients.0.lock().unwrap().is_empty(), "nothing is kept of who has gone");
+    }
+}
