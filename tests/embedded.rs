@@ -81,6 +81,12 @@ fn the_origin_answers_like_openai() {
     assert_eq!(origin.get("/v1/models/x").json()["id"], "x");
     let chat = origin.post("/v1/chat/completions", "", r#"{"model":"m","messages":[]}"#).json();
     assert_eq!((&chat["model"], &chat["choices"][0]["finish_reason"]), (&"m".into(), &"stop".into()));
+    let response = origin.post("/v1/responses", "", r#"{"model":"m","input":"x"}"#).json();
+    assert_eq!(
+        (&response["object"], &response["output"][0]["type"]),
+        (&"response".into(), &"message".into())
+    );
+    assert_eq!(origin.post("/v1/responses", "", "no json").status, 400);
     assert!(origin.post("/v1/embeddings", "", "{}").json()["data"][0]["embedding"].is_array());
     assert_eq!(origin.post("/v1/chat/completions", "", "no json").status, 400);
     assert_eq!(origin.get("/v1/nothing").json()["error"]["type"], "invalid_request_error");
@@ -130,6 +136,12 @@ fn a_stream_has_as_many_events_as_were_asked_for() {
             "data: [DONE]\n\n",
         ),
         (
+            "/v1/responses",
+            r#"{"stream":true}"#,
+            "event: response.output_text.delta\n",
+            "\"total_tokens\":7}}}\n\n",
+        ),
+        (
             "/v1/messages",
             r#"{"stream":true}"#,
             "event: content_block_delta\n",
@@ -170,4 +182,64 @@ fn the_origin_shows_what_it_received_and_answers_as_it_is_told() {
         b"ok\n",
         "on the same connection"
     );
+}
+
+#[test]
+fn the_origin_closes_a_connection_for_whom_that_asks_and_keeps_it_for_others() {
+    let origin = RunningOrigin::start();
+    for closing in ["GET /ok HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", "GET /ok HTTP/1.0\r\n\r\n"] {
+        let mut client = Client::connect(origin.address);
+        client.send(closing);
+        let response = client.response();
+        assert_eq!((response.body.as_slice(), response.header("connection")), (&b"ok\n"[..], Some("close")));
+        client.expect_close();
+    }
+    let mut client = Client::connect(origin.address);
+    for _ in 0..2 {
+        assert_eq!(client.exchange("GET /ok HTTP/1.1\r\nHost: t\r\n\r\n").body, b"ok\n");
+    }
+}
+
+#[test]
+fn the_origin_asks_for_the_body_of_a_client_that_waits_to_be_asked() {
+    let origin = RunningOrigin::start();
+    let mut client = Client::connect(origin.address);
+    let head = "POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    client.send(head);
+    assert!(client.read_head().starts_with("HTTP/1.1 100 "));
+    client.send("hello");
+    assert_eq!(client.response().body, format!("{head}hello").as_bytes());
+    // One that does not wait is not asked.
+    let unasked = head.replace("Expect: 100-continue\r\n", "");
+    client.send(format!("{unasked}hello"));
+    assert_eq!(client.response().body, format!("{unasked}hello").as_bytes());
+}
+
+#[test]
+fn the_origin_refuses_a_body_that_is_longer_than_anyones() {
+    let origin = RunningOrigin::start();
+    let megabyte = vec![b'x'; 1 << 20];
+    let mut client = Client::connect(origin.address);
+    client.send(format!("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", 33 << 20));
+    for _ in 0..33 {
+        client.send(&megabyte);
+    }
+    assert_eq!(client.response().status, 413);
+}
+
+#[test]
+fn a_stream_of_the_origin_comes_event_by_event() {
+    let origin = RunningOrigin::start();
+    let mut client = Client::connect(origin.address);
+    let body = r#"{"stream":true}"#;
+    // The next event would come in ten minutes: the first ones must not wait for it.
+    client.send(format!(
+        "POST /v1/messages?chunks=2&delay_ms=600000 HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert!(client.read_head().starts_with("HTTP/1.1 200 "));
+    for name in ["message_start", "content_block_start"] {
+        let event = String::from_utf8(client.read_chunk().unwrap()).unwrap();
+        assert!(event.starts_with(&format!("event: {name}\n")), "{event}");
+    }
 }

@@ -49,6 +49,11 @@ impl Answer {
         Self::json(StatusCode::OK, value)
     }
 
+    /// JSON that was made once for all requests.
+    pub(super) fn prebuilt(json: &Bytes) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: Body::Whole(json.clone()) }
+    }
+
     pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: Body::Whole(text.into()) }
     }

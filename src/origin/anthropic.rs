@@ -1,5 +1,8 @@
 //! Anthropic's endpoints (docs.anthropic.com/en/api).
 
+use std::sync::LazyLock;
+
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -9,11 +12,14 @@ use super::asked::Asked;
 /// The one model.
 const MODEL: &str = "claude-mock";
 
+/// The list of models depends on nothing.
+static MODELS: LazyLock<Bytes> = LazyLock::new(|| {
+    json!({"data": [model(MODEL)], "has_more": false, "first_id": MODEL, "last_id": MODEL}).to_string().into()
+});
+
 pub(super) fn answer(asked: &Asked) -> Option<Answer> {
     let answer = match (&asked.method, asked.path.as_str()) {
-        (&Method::GET, "/v1/models") => Answer::ok(&json!({
-            "data": [model(MODEL)], "has_more": false, "first_id": MODEL, "last_id": MODEL,
-        })),
+        (&Method::GET, "/v1/models") => Answer::prebuilt(&MODELS),
         (&Method::GET, path) if path.starts_with("/v1/models/") => {
             Answer::ok(&model(path.trim_start_matches("/v1/models/")))
         }

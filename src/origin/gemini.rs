@@ -1,5 +1,7 @@
 //! Gemini's endpoints (ai.google.dev/api).
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -10,10 +12,13 @@ use super::asked::Asked;
 /// The one model.
 const MODEL: &str = "gemini-mock";
 
+/// The list of models depends on nothing.
+static MODELS: LazyLock<Bytes> = LazyLock::new(|| json!({"models": [model(MODEL)]}).to_string().into());
+
 pub(super) fn answer(asked: &Asked) -> Option<Answer> {
     let (_, path) = asked.path.trim_start_matches('/').split_once('/')?;
     let answer = match (&asked.method, path) {
-        (&Method::GET, "models") => Answer::ok(&json!({"models": [model(MODEL)]})),
+        (&Method::GET, "models") => Answer::prebuilt(&MODELS),
         (&Method::GET, path) if path.starts_with("models/") => {
             Answer::ok(&model(path.trim_start_matches("models/")))
         }

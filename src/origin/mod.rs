@@ -8,13 +8,14 @@ mod asked;
 mod gemini;
 mod openai;
 mod plain;
+mod responses;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Result;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
@@ -56,7 +57,10 @@ impl HttpServerApp for Origin {
                 return None;
             }
         }
-        session.set_keepalive(if *shutdown.borrow() { None } else { Some(KEEPALIVE_SECS) });
+        // `None` already where the client wants to close: that is not to be changed.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive((!*shutdown.borrow()).then_some(KEEPALIVE_SECS));
+        }
         if let Err(error) = exchange(&mut session).await {
             log::debug!("origin: broken off: {error}");
             return None;
@@ -69,6 +73,13 @@ impl HttpServerApp for Origin {
 
 /// Reads the rest of the request and answers it.
 async fn exchange(session: &mut ServerSession) -> Result<()> {
+    if expects_continue(session) {
+        // Or a client with a long prompt waits a second before it sends it. Pingora takes this for an answer to an
+        // unfinished request, after which it would close.
+        session.set_close_on_response_before_downstream_finish(false);
+        session.write_continue_response().await?;
+        session.set_close_on_response_before_downstream_finish(true);
+    }
     let Some(body) = read_body(session).await? else {
         session.set_keepalive(None);
         let answer = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 32 MiB\n");
@@ -82,6 +93,16 @@ async fn exchange(session: &mut ServerSession) -> Result<()> {
         tokio::time::sleep(wait).await;
     }
     send(session, route(&asked)).await
+}
+
+/// HTTP/1.0 has no interim responses, so there it means nothing (RFC 9110, section 10.1.1).
+fn expects_continue(session: &ServerSession) -> bool {
+    let request = session.req_header();
+    request.version >= Version::HTTP_11
+        && request
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The whole body, or nothing if it is longer than anyone's.

@@ -1,22 +1,32 @@
 //! OpenAI's endpoints (platform.openai.com/docs/api-reference).
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, CHUNK, Events, TEXT, event};
 use super::asked::Asked;
+use super::responses;
 
 /// The one model.
 const MODEL: &str = "gpt-mock";
 
+const NO_JSON: &str = "We could not parse the JSON body of your request.";
+
+/// The list of models depends on nothing.
+static MODELS: LazyLock<Bytes> =
+    LazyLock::new(|| json!({"object": "list", "data": [model(MODEL)]}).to_string().into());
+
 pub(super) fn answer(asked: &Asked) -> Option<Answer> {
     let answer = match (&asked.method, asked.path.as_str()) {
-        (&Method::GET, "/v1/models") => Answer::ok(&json!({"object": "list", "data": [model(MODEL)]})),
+        (&Method::GET, "/v1/models") => Answer::prebuilt(&MODELS),
         (&Method::GET, path) if path.starts_with("/v1/models/") => {
             Answer::ok(&model(path.trim_start_matches("/v1/models/")))
         }
         (&Method::POST, "/v1/chat/completions") => chat(asked),
+        (&Method::POST, "/v1/responses") => responses(asked),
         (&Method::POST, "/v1/embeddings") => embeddings(asked),
         (method, path) => error(StatusCode::NOT_FOUND, &format!("Invalid URL ({method} {path})")),
     };
@@ -29,7 +39,7 @@ fn model(id: &str) -> Value {
 
 fn chat(asked: &Asked) -> Answer {
     let Some(prompt) = asked.prompt() else {
-        return error(StatusCode::BAD_REQUEST, "We could not parse the JSON body of your request.");
+        return error(StatusCode::BAD_REQUEST, NO_JSON);
     };
     let model = prompt.model.as_deref().unwrap_or(MODEL);
     if prompt.stream {
@@ -64,6 +74,17 @@ fn chunk(model: &str, delta: &Value, finish_reason: Option<&str>) -> Bytes {
         "model": model,
         "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}],
     }))
+}
+
+fn responses(asked: &Asked) -> Answer {
+    let Some(prompt) = asked.prompt() else {
+        return error(StatusCode::BAD_REQUEST, NO_JSON);
+    };
+    let model = prompt.model.as_deref().unwrap_or(MODEL);
+    if prompt.stream {
+        return Answer::events(responses::events(model, asked.chunks, asked.delay));
+    }
+    Answer::ok(&responses::completed(model, TEXT))
 }
 
 fn embeddings(asked: &Asked) -> Answer {

@@ -9,7 +9,8 @@ use super::asked::Asked;
 const ENDPOINTS: &str = "\
 A mock AI upstream. It asks for no key.
 
-OpenAI     GET  /v1/models              POST /v1/chat/completions   POST /v1/embeddings
+OpenAI     GET  /v1/models              POST /v1/chat/completions   POST /v1/responses
+           POST /v1/embeddings
 Anthropic  GET  /v1/models (with `anthropic-version`)
            POST /v1/messages            POST /v1/messages/count_tokens
 Gemini     GET  /v1beta/models          POST /v1beta/models/MODEL:generateContent
