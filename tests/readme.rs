@@ -21,7 +21,7 @@ struct Block {
 }
 
 /// A page's blocks as (info string, content).
-fn fences(page: &str) -> Vec<(String, String)> {
+pub(crate) fn fences(page: &str) -> Vec<(String, String)> {
     let mut fences = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {

@@ -1,13 +1,28 @@
 //! The official Python SDKs against the gateway, with the origin behind it: they must work with a right key, and raise
 //! their own authentication error, with our message, for a wrong one.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::readme::fences;
 use crate::support::{Gateway, KEY, RunningOrigin, run_to_end, sdk_python};
 
 /// What a client prints that makes `call` with `key` through a strict gateway.
 fn call(client: &str, key: &str, call: &str) -> String {
+    call_with(client, &[key, call])
+}
+
+/// The same with any arguments behind the address.
+fn call_with(client: &str, arguments: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(client);
+    through_a_gateway(|address, python| {
+        python.arg(script).arg(format!("http://{address}")).args(arguments);
+    })
+}
+
+/// What a Python program prints that finds a strict gateway, with the origin behind it, at an address.
+fn through_a_gateway(prepare: impl FnOnce(SocketAddr, &mut Command)) -> String {
     let origin = RunningOrigin::start();
     let text = format!(
         "proxy: {{listen: ['127.0.0.1:0'], auth_mode: strict, api_key: {KEY}}}\n\
@@ -15,9 +30,8 @@ fn call(client: &str, key: &str, call: &str) -> String {
         origin.address
     );
     let gateway = Gateway::start(&text);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(client);
     let mut command = Command::new(sdk_python());
-    command.arg(script).args([&format!("http://{}", gateway.address()), key, call]).stdin(Stdio::null());
+    command.stdin(Stdio::null());
     // Nothing of the caller's environment may take the place of what is given here.
     for name in [
         "OPENAI_API_KEY",
@@ -27,6 +41,7 @@ fn call(client: &str, key: &str, call: &str) -> String {
         "ANTHROPIC_BASE_URL",
         "GEMINI_API_KEY",
         "GOOGLE_API_KEY",
+        "GOOGLE_GEMINI_BASE_URL",
         "HTTP_PROXY",
         "http_proxy",
         "ALL_PROXY",
@@ -34,6 +49,7 @@ fn call(client: &str, key: &str, call: &str) -> String {
     ] {
         command.env_remove(name);
     }
+    prepare(gateway.address(), &mut command);
     let output = run_to_end(command);
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -57,6 +73,12 @@ fn openai_sdk_sends_a_message() {
 #[test]
 fn openai_sdk_streams_a_message() {
     assert_eq!(call("openai_client.py", KEY, "stream"), STREAMED);
+}
+
+#[test]
+fn openai_sdk_gets_a_response_whole_and_streamed() {
+    assert_eq!(call("openai_client.py", KEY, "response"), TEXT);
+    assert_eq!(call("openai_client.py", KEY, "response_stream"), STREAMED);
 }
 
 #[test]
@@ -94,6 +116,15 @@ fn anthropic_sdk_raises_its_own_error_for_a_wrong_key() {
 }
 
 #[test]
+fn anthropic_sdk_with_two_headers_is_told_which_one_decided() {
+    let said = call_with("anthropic_client.py", &[WRONG, "message", KEY]);
+    assert!(said.starts_with("AuthenticationError 401 authentication_error: "), "{said}");
+    assert!(said.contains("the `Authorization` header decided"), "{said}");
+    assert!(said.contains("Also present, and ignored: `x-api-key`"), "{said}");
+    assert_eq!(call_with("anthropic_client.py", &[KEY, "message", WRONG]), TEXT);
+}
+
+#[test]
 fn google_genai_sdk_lists_models() {
     assert_eq!(call("google_genai_client.py", KEY, "models"), "models/gemini-mock");
 }
@@ -114,5 +145,48 @@ fn google_genai_sdk_raises_its_own_error_for_a_wrong_key() {
         let said = call("google_genai_client.py", WRONG, kind);
         assert!(said.starts_with("ClientError 401 UNAUTHENTICATED: "), "{said}");
         assert!(said.contains("the `x-goog-api-key` header decided, and its value matches no key"), "{said}");
+    }
+}
+
+#[test]
+fn each_program_of_the_page_on_clients_prints_what_it_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients.md");
+    let fences = fences(&std::fs::read_to_string(page).unwrap());
+    let programs: Vec<_> = fences.windows(2).filter(|pair| pair[0].0 == "python run").collect();
+    assert_eq!(programs.len(), 3, "one an SDK");
+    for pair in programs {
+        let [(_, program), (kind, expected)] = pair else { unreachable!("windows of two") };
+        assert_eq!(kind, "text", "{program}");
+        let said = through_a_gateway(|address, python| {
+            let program = program.replace("127.0.0.1:8045", &address.to_string());
+            python.args(["-c", &program]).env("KEYGATE_KEY", KEY);
+        });
+        assert_eq!(&said, expected, "{program}");
+    }
+}
+
+#[test]
+fn each_sdk_takes_the_address_and_the_key_from_the_variables_of_the_page() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for (sdk, program) in [
+        ("openai", "import openai; print(openai.OpenAI().models.list().data[0].id)"),
+        ("anthropic", "import anthropic; print(anthropic.Anthropic().models.list().data[0].id)"),
+        (
+            "google-genai",
+            "from google import genai; client = genai.Client(); print(client.models.list()[0].name)",
+        ),
+    ] {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{sdk}` |"))).unwrap();
+        let variables: Vec<(&str, &str)> = row.split('`').filter_map(|cell| cell.split_once('=')).collect();
+        assert_eq!(variables.len(), 2, "{row}");
+        let said = through_a_gateway(|address, python| {
+            let address = address.to_string();
+            for (name, value) in variables {
+                python.env(name, value.replace("127.0.0.1:8045", &address).replace("KEY", KEY));
+            }
+            python.args(["-c", program]);
+        });
+        assert!(said.contains("-mock"), "{sdk}: {said}");
     }
 }

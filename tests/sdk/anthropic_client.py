@@ -1,11 +1,13 @@
-"""Calls the gateway as a program with Anthropic's SDK does: anthropic_client.py BASE_URL KEY CALL"""
+"""Calls the gateway as a program with Anthropic's SDK does: anthropic_client.py BASE_URL KEY CALL [SECOND_KEY]"""
 
 import sys
 
 import anthropic
 
-base_url, key, call = sys.argv[1:]
-client = anthropic.Anthropic(base_url=base_url, api_key=key, max_retries=0)
+base_url, key, call, *second_key = sys.argv[1:]
+# A second key goes into a header of its own beside the first, as happens where an agent has several settings.
+more = {"x-api-key": second_key[0]} if second_key else {}
+client = anthropic.Anthropic(base_url=base_url, api_key=key, default_headers=more, max_retries=0)
 prompt = {
     "model": "claude-mock",
     "max_tokens": 64,

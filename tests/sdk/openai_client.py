@@ -23,7 +23,20 @@ def stream():
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
 
+def response():
+    return client.responses.create(model="gpt-mock", input="Hello").output_text
+
+
+def response_stream():
+    events = client.responses.create(model="gpt-mock", input="Hello", stream=True)
+    seen = [event for event in events]
+    deltas = "".join(event.delta for event in seen if event.type == "response.output_text.delta")
+    assert seen[-1].type == "response.completed" and seen[-1].response.output_text == deltas
+    return deltas
+
+
 try:
-    print({"models": models, "message": message, "stream": stream}[call]())
+    calls = (models, message, stream, response, response_stream)
+    print({function.__name__: function for function in calls}[call]())
 except openai.AuthenticationError as error:
     print(f"AuthenticationError {error.status_code} {error.code}: {error.body['message']}")
