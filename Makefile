@@ -20,8 +20,7 @@ RUST_ADVICE := 'keygate: Rust is missing. https://rustup.rs says how to install 
 
 # A quick build, the same one that the tests use; `make release` makes the one to deploy.
 run: tools
-	$(CARGO) build $(LOCKED)
-	@exec target/debug/keygate run
+	$(CARGO) run $(LOCKED) -- run
 
 release: tools
 	$(CARGO) build $(LOCKED) --release
