@@ -25,6 +25,16 @@ pub fn now() -> UnixSeconds {
     UnixSeconds(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// Milliseconds since 1970-01-01T00:00:00Z, for logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnixMillis(pub i64);
+
+/// The wall clock now, in milliseconds.
+pub fn now_millis() -> UnixMillis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A moment to measure durations from.
 pub fn instant() -> Instant {
     Instant::now()

@@ -5,6 +5,8 @@
 // A panic is how a test fails, in its helpers too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+/// The access log: fields, files, full disks, keys.
+mod access_log;
 /// The admin API: who may, what it tells, what it does.
 mod admin;
 /// What web pages may do.

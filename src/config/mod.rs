@@ -3,6 +3,7 @@
 //! One file a section. The doc comments here are the reference: the JSON Schema (`keygate schema`) and
 //! `conf/full.yaml` are generated from them. Nothing behind `policy::compile` ever sees these types.
 
+mod access_log;
 mod admin;
 mod cors;
 mod document;
@@ -29,6 +30,7 @@ mod tls;
 mod units;
 mod upstream;
 
+pub use access_log::AccessLog;
 pub use admin::Admin;
 pub use cors::Cors;
 pub use key::{Key, PreviousDigest};
@@ -69,6 +71,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// The listener for the operator: status, metrics, reload.
     pub admin: Admin,
+    /// One JSON line for each request that is over.
+    pub access_log: AccessLog,
     /// Named keys beside `proxy.api_key`, each stored as a digest (`keygate keygen` prints one).
     pub keys: Vec<Key>,
     /// Further keys, in a file of their own: one JSON object a line, with the same fields as an element of `keys`. For large sets; relative to this file.

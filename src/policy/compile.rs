@@ -17,7 +17,7 @@ mod upstreams;
 use super::keys::{KeyTable, RetiredKeys};
 use super::listen::{Exposure, Startup};
 use super::upstreams::is_host_name;
-use super::{AuthMode, EffectiveMode, RevokedStreams, Snapshot};
+use super::{AccessLogSpec, AccessLogTarget, AuthMode, EffectiveMode, RevokedStreams, Snapshot};
 use crate::config::{self, Config};
 use crate::problem::{FieldPath, Problem};
 
@@ -46,6 +46,7 @@ pub fn compile(
 ) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut startup = listen::compile_startup(&config.proxy, &mut problems);
+    startup.access_log = compile_access_log(&config.access_log, &mut problems);
     startup.admin = admin::compile_listen(config, &startup.listen, &mut problems);
     let exposure = running.unwrap_or(&startup).exposure;
     let configured_mode = compile_mode(config.proxy.auth_mode);
@@ -86,6 +87,20 @@ pub fn compile(
         shutdown_delay: config.proxy.shutdown.delay.0,
     };
     Ok(Compiled { snapshot, startup, warnings: problems })
+}
+
+fn compile_access_log(access_log: &config::AccessLog, problems: &mut Vec<Problem>) -> Option<AccessLogSpec> {
+    let target = match access_log.to.as_deref()? {
+        "" => {
+            let place = FieldPath::root().field("access_log").field("to");
+            let problem = Problem::error(place, "`to` is empty");
+            problems.push(problem.with_help("write `stdout` or the name of a file, or leave it out"));
+            return None;
+        }
+        "stdout" => AccessLogTarget::Stdout,
+        file => AccessLogTarget::File(file.into()),
+    };
+    Some(AccessLogSpec { target, queue: access_log.queue })
 }
 
 fn compile_mode(mode: config::AuthMode) -> AuthMode {

@@ -1,5 +1,6 @@
 //! What cannot change while the gateway runs: listeners and threads; and who can reach them.
 
+use super::AccessLogSpec;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::ConnectionLimits;
@@ -39,6 +40,8 @@ pub struct Startup {
     pub connection_limits: ConnectionLimits,
     /// Where the admin API listens, if it does.
     pub admin: Option<SocketAddr>,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLogSpec>,
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -89,6 +92,9 @@ impl Startup {
         }
         if self.admin != next.admin {
             fields.push("`admin` (`enabled`, `listen`)");
+        }
+        if self.access_log != next.access_log {
+            fields.push("`access_log`");
         }
         fields
     }

@@ -4,6 +4,7 @@
 //! snapshot never changes; a reload makes a new one with the next generation number. Nothing here does I/O, and
 //! nothing here knows how HTTP is spoken.
 
+mod access_log;
 mod admin;
 mod certificates;
 mod compile;
@@ -17,6 +18,7 @@ mod mode;
 mod routes;
 mod upstreams;
 
+pub use access_log::{AccessLogSpec, AccessLogTarget};
 pub use admin::{AdminToken, generate_admin_token};
 pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};

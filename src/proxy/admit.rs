@@ -112,7 +112,7 @@ async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Resul
 }
 
 /// Who sent the request.
-fn client(session: &Session) -> Option<IpAddr> {
+pub(super) fn client(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| Some(address.as_inet()?.ip()))
 }
 

@@ -10,7 +10,7 @@
 //! | `upstream_response_filter` | strips what only we may say | `headers` |
 //! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
-//! | `logging` | counts what came of it | `notes` |
+//! | `logging` | counts what came of it, and logs it | `notes` |
 //!
 //! It never sees a config type, and no request comes past `admit`.
 
@@ -45,6 +45,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::limit::Ledger;
 use crate::policy::{PolicyHandle, Snapshot};
+use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::denial_log::DenialLog;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Meters;
@@ -69,12 +70,19 @@ pub struct Gateway {
     live: Arc<PolicyHandle<Live>>,
     requests: &'static InFlight,
     denials: DenialLog,
+    access_log: Option<AccessLog>,
 }
 
 impl Gateway {
     /// A gateway that follows `live` and counts its requests in `requests`.
     pub fn new(live: Arc<PolicyHandle<Live>>, requests: &'static InFlight) -> Self {
-        Self { live, requests, denials: DenialLog::default() }
+        Self { live, requests, denials: DenialLog::default(), access_log: None }
+    }
+
+    /// With a line in `access_log` for each request.
+    #[must_use]
+    pub fn with_access_log(self, access_log: Option<AccessLog>) -> Self {
+        Self { access_log, ..self }
     }
 }
 
@@ -96,7 +104,9 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         notes::peer_wanted(ctx);
-        forward::choose_peer(ctx)
+        let peer = forward::choose_peer(ctx)?;
+        notes::peer_chosen(&peer, ctx);
+        Ok(peer)
     }
 
     fn fail_to_connect(
@@ -166,7 +176,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
-        notes::finish(session, ctx);
+        notes::finish(self, session, ctx);
     }
 
     /// Without the query, where Gemini's clients may put a key.

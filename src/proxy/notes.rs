@@ -1,15 +1,19 @@
 //! What is noted of a request as it passes, for the metrics and the access log.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
-use super::Ctx;
 use super::headers::X_KEYGATE_ERROR;
-use crate::auth::{Deny, Permit};
+use super::{Ctx, Gateway, admit, guard};
+use crate::auth::{Deny, Grounds, Permit};
 use crate::clock;
+use crate::telemetry::access_log::{AccessLog, Line, LoggedPath, Millis, Time};
 use crate::telemetry::metrics::Finished;
+use crate::upstream::{Upstream, peer_address};
 
 /// When things happened to a request, and why it was refused.
 #[derive(Debug)]
@@ -20,13 +24,15 @@ pub(super) struct Notes {
     forwarded: Option<Instant>,
     /// The header section of the upstream's response arrived.
     first_byte: Option<Instant>,
+    /// Where the request was last sent.
+    peer: Option<SocketAddr>,
     /// The caller's key was refused.
     pub(super) deny: Option<Deny>,
 }
 
 impl Notes {
     pub(super) fn new() -> Self {
-        Self { begun: clock::instant(), forwarded: None, first_byte: None, deny: None }
+        Self { begun: clock::instant(), forwarded: None, first_byte: None, peer: None, deny: None }
     }
 }
 
@@ -46,8 +52,13 @@ pub(super) fn response_arrived(response: &ResponseHeader, ctx: &mut Ctx) {
     }
 }
 
+/// The request goes on to this peer.
+pub(super) fn peer_chosen(peer: &HttpPeer, ctx: &mut Ctx) {
+    ctx.notes.peer = peer_address(peer);
+}
+
 /// The request is over.
-pub(super) fn finish(session: &Session, ctx: &Ctx) {
+pub(super) fn finish(gateway: &Gateway, session: &Session, ctx: &Ctx) {
     let (notes, ended) = (&ctx.notes, clock::instant());
     let response = session.response_written();
     let own = response.filter(|_| notes.first_byte.is_none());
@@ -63,4 +74,35 @@ pub(super) fn finish(session: &Session, ctx: &Ctx) {
         whole: ended.duration_since(notes.begun),
     };
     ctx.live.meters.finished(&finished);
+    if let Some(access_log) = &gateway.access_log {
+        write_line(access_log, session, ctx, &finished);
+    }
+}
+
+fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &Finished<'_>) {
+    let (notes, policy) = (&ctx.notes, &ctx.live.policy);
+    let request = session.req_header();
+    let key = match ctx.permit.as_ref().map(Permit::grounds) {
+        Some(Grounds::Key(key)) => policy.keys.record(key),
+        _ => None,
+    };
+    access_log.write(&Line {
+        time: Time(clock::now_millis()),
+        id: ctx.request_id.to_str().unwrap_or("-"),
+        client: admit::client(session),
+        method: request.method.as_str(),
+        path: LoggedPath(guard::path(request)),
+        route: ctx.route().map(|route| &*route.label),
+        upstream: ctx.upstream().map(Upstream::name),
+        peer: notes.peer,
+        status: (finished.status > 0).then_some(finished.status),
+        error: finished.code,
+        header: notes.deny.and_then(|deny| Some(deny.present.deciding()?.label())),
+        key: key.as_ref().map(|key| key.name),
+        bytes_in: session.body_bytes_read(),
+        bytes_out: session.body_bytes_sent(),
+        first_byte_ms: notes.first_byte.map(|at| Millis(at.duration_since(notes.begun))),
+        duration_ms: Millis(finished.whole),
+        generation: policy.generation,
+    });
 }

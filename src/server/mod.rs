@@ -25,6 +25,7 @@ pub use source::{ConfigSource, LoadedPolicy, Rejected};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use pingora::apps::HttpServerOptions;
@@ -41,6 +42,7 @@ use crate::limit::Ledger;
 use crate::origin::Origin;
 use crate::policy::{Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::{Gateway, Live};
+use crate::telemetry::access_log::{self, AccessLog};
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
@@ -129,7 +131,8 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
 
     let mut server = new_server(startup.threads);
     let endpoints = endpoints(listeners, &startup, &live)?;
-    let gateway = Gateway::new(Arc::clone(&live), requests);
+    let (access_log, log_control) = open_access_log(&source, &startup, metrics)?.unzip();
+    let gateway = Gateway::new(Arc::clone(&live), requests).with_access_log(access_log);
     let service = gateway_service(&server, gateway, endpoints, &connections, &startup);
     server.add_service(service);
     if let Some(origin) = origin {
@@ -144,13 +147,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
     let mut admin_api = None;
     if let Some(BoundListener { address, socket }) = admin {
-        let process = Process {
-            listeners: addresses,
-            admin: address,
-            exposure: startup.exposure,
-            config_file: source.file(),
-            started: clock::now(),
-        };
+        let process = process(&source, &startup, addresses, address);
         let handles = admin::Handles {
             in_force: Box::new(admin_handles::Shown(Arc::clone(&live))),
             reloads: Arc::clone(&reloads),
@@ -167,9 +164,17 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let reloader =
         Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now), reloads);
     upgrade::relieve_predecessor();
-    let admin = admin_api;
-    let supervisor =
-        Supervisor { live, requests, connections, stopper, signals, reloads_asked, admin, upgrade };
+    let supervisor = Supervisor {
+        live,
+        requests,
+        connections,
+        stopper,
+        signals,
+        reloads_asked,
+        admin: admin_api,
+        upgrade,
+        access_log: log_control,
+    };
     let outcome = runtime.block_on(supervisor.run(reloader, resolve_now, ended));
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_background();
@@ -183,6 +188,29 @@ fn first_live(snapshot: Snapshot, metrics: &'static Metrics, runtime: &Runtime) 
     let meters = metrics.meters(&snapshot);
     let limits = Ledger::new(&snapshot, None, clock::ticks());
     Arc::new(PolicyHandle::new(Arc::new(Live { policy: snapshot, fleet, limits, meters })))
+}
+
+/// What the admin API tells of the process itself.
+fn process(
+    source: &ConfigSource,
+    startup: &Startup,
+    listeners: Vec<SocketAddr>,
+    admin: SocketAddr,
+) -> Process {
+    let (config_file, started) = (source.file(), clock::now());
+    Process { listeners, admin, exposure: startup.exposure, config_file, started }
+}
+
+fn open_access_log(
+    source: &ConfigSource,
+    startup: &Startup,
+    metrics: &'static Metrics,
+) -> Result<Option<(AccessLog, access_log::Control)>, RunError> {
+    let Some(spec) = &startup.access_log else { return Ok(None) };
+    let file = source.file().unwrap_or_default();
+    access_log::open(spec, file.parent().unwrap_or(Path::new("")), metrics)
+        .map(Some)
+        .map_err(|error| RunError::System { what: "open the access log", error })
 }
 
 fn serve_admin(socket: TcpListener, handles: admin::Handles) -> Result<admin::Listening, RunError> {

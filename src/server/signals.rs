@@ -12,6 +12,7 @@ pub(super) struct Signals {
     hangup: Signal,
     upgrade: Signal,
     relieved: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
@@ -26,6 +27,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
             relieved: signal(SignalKind::quit())?,
+            reopen: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -45,6 +47,7 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
             _ = self.upgrade.recv() => Asked::Upgrade,
             _ = self.relieved.recv() => Asked::Relieved,
+            _ = self.reopen.recv() => Asked::ReopenLog,
         }
     }
 }
@@ -60,4 +63,6 @@ pub(super) enum Asked {
     Upgrade,
     /// To drain, because another process has the sockets now.
     Relieved,
+    /// To open the access log anew, because its file was moved away.
+    ReopenLog,
 }

@@ -15,6 +15,7 @@ use crate::admin::{Listening, ReloadRequest};
 use crate::clock;
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
+use crate::telemetry::access_log;
 use crate::telemetry::in_flight::{Draining, InFlight};
 use crate::upstream::resolve;
 
@@ -30,6 +31,8 @@ pub(super) struct Supervisor {
     /// The admin API, if it is on.
     pub(super) admin: Option<Listening>,
     pub(super) upgrade: Upgrade,
+    /// The access log, if there is one.
+    pub(super) access_log: Option<access_log::Control>,
 }
 
 impl Supervisor {
@@ -50,6 +53,7 @@ impl Supervisor {
             tokio::select! {
                 asked = self.signals.next() => match asked {
                     Asked::Reload => reloader.reload(Trigger::Signal).await,
+                    Asked::ReopenLog => self.access_log.iter().for_each(access_log::Control::reopen),
                     Asked::Upgrade => self.upgrade.start(),
                     Asked::Relieved => {
                         log::info!("another process serves now; this one drains");
@@ -86,6 +90,9 @@ impl Supervisor {
         let delay = if why == Draining::Stop { policy.shutdown_delay } else { Duration::ZERO };
         let limits = Limits { delay, grace: policy.shutdown_grace, why };
         stop::drain(&self.stopper, limits, self.requests, &self.connections, &mut self.signals).await;
+        if let Some(access_log) = self.access_log.take() {
+            access_log.finish();
+        }
     }
 }
 

@@ -185,9 +185,9 @@ impl Metrics {
         self.connections.add(0, 1);
     }
 
-    /// Counts a line of the access log that was written, or given up.
-    pub fn log_line(&self, fate: LineFate) {
-        self.log_lines.add(fate as usize, 1);
+    /// Counts lines of the access log that were written, or given up.
+    pub fn log_lines(&self, fate: LineFate, lines: u64) {
+        self.log_lines.add(fate as usize, lines);
     }
 
     /// The places for the routes and upstreams of `policy`. Names that were there before go on counting where they were;

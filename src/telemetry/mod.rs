@@ -1,5 +1,6 @@
 //! What the gateway tells about itself: its log, the line for each denial, what is under way.
 
+pub mod access_log;
 pub mod cells;
 pub mod denial_log;
 mod exposition;

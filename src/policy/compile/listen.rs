@@ -51,6 +51,7 @@ fn startup(proxy: &config::Proxy, listen: Vec<ListenAddress>, exposure: Exposure
         h2c: proxy.h2c,
         connection_limits: connection_limits(&proxy.connection_limits),
         admin: None,
+        access_log: None,
     }
 }
 
