@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::support::{Client, Gateway, Origin, Response, config, keygate, run_to_end};
+use crate::support::{Client, Gateway, KEY, Origin, Response, config, keygate, run_to_end};
 
 const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 
@@ -210,4 +210,74 @@ fn a_taken_admin_port_is_an_error() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(&format!("error: cannot listen on `{address}`")), "{error}");
+}
+
+#[test]
+fn keys_and_upstreams_are_listed_without_a_secret() {
+    let origin = Origin::start();
+    let digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    let keys = format!(
+        "keys:\n  - {{name: old, digest: '{digest}', expires_at: '2020-01-01T00:00:00Z'}}\n  \
+         - {{name: off, digest: '{}', enabled: false}}\n",
+        digest.replace('0', "1")
+    );
+    let gateway = Gateway::start(&(administered("strict", &origin) + &keys));
+    let listed = ask(gateway.admin(), "GET /api/keys");
+    let page = listed.json();
+    assert_eq!(page["total"], 3);
+    let state = |name: &str| {
+        let keys = page["keys"].as_array().unwrap();
+        keys.iter().find(|key| key["name"] == name).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        (state("api_key"), state("old"), state("off")),
+        ("active".into(), "expired".into(), "disabled".into())
+    );
+    let text = String::from_utf8(listed.body.clone()).unwrap();
+    assert!(!text.contains(KEY) && !text.contains("0000000000") && !text.contains("sha256"), "{text}");
+    let upstreams = ask(gateway.admin(), "GET /api/upstreams").json();
+    assert_eq!(upstreams["upstreams"][0]["name"], "origin");
+    assert_eq!(upstreams["upstreams"][0]["peers"][0]["resolved"][0], origin.address.to_string());
+    for request in ["GET /api/keys", "GET /api/upstreams"] {
+        assert_eq!(send(gateway.admin(), request, "").status, 401, "{request}");
+    }
+}
+
+#[test]
+fn the_command_line_asks_the_same() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&administered("strict", &origin));
+    // The port that the system chose is not in the file that the gateway was started with.
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("asking.yaml");
+    let asking = |config: &str| {
+        std::fs::write(&file, config.replace("127.0.0.1:0', token", &format!("{}', token", gateway.admin())))
+            .unwrap()
+    };
+    asking(&administered("strict", &origin));
+    let run = |question: &str| {
+        let output =
+            run_to_end(keygate(["admin".as_ref(), question.as_ref(), "-c".as_ref(), file.as_os_str()]));
+        let both = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), both)
+    };
+    let (code, status) = run("status");
+    assert_eq!(code, Some(0), "{status}");
+    assert!(
+        status.contains("strict (auth_mode: strict)") && status.contains(&gateway.address().to_string()),
+        "{status}"
+    );
+    assert!(status.lines().count() <= 24, "one screen: {status}");
+    assert!(run("keys").1.contains("api_key"));
+    assert!(run("upstreams").1.contains(&origin.address.to_string()));
+    let (code, reload) = run("reload");
+    assert!(code == Some(0) && reload.contains("accepted") && reload.contains("generation 2"), "{reload}");
+    gateway.replace_config(&administered("strict", &origin).replace("proxy:", "proxy:\n  prot: 1"));
+    let (code, reload) = run("reload");
+    assert!(code == Some(1) && reload.contains("keygate.yaml:2:3: error: unknown field `prot`"), "{reload}");
+    asking(&administered("strict", &origin).replace(TOKEN, "admin-another0123456789"));
+    let (code, refused) = run("status");
+    assert!(code == Some(1) && refused.contains("This is not the admin token"), "{refused}");
+    asking("admin: {enabled: false}\nproxy: {auth_mode: off}\n");
+    assert!(run("status").1.contains("`admin.enabled` is false"));
 }

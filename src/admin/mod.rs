@@ -7,17 +7,21 @@
 //! |---|---|---|
 //! | `GET /metrics` | metrics in the Prometheus text format, without a token | `metrics` |
 //! | `GET /api/status` | what is in force, and why | `status` |
+//! | `GET /api/keys` | who may use the gateway | `keys` |
+//! | `GET /api/upstreams` | where requests go | `upstreams` |
 //! | `POST /api/reload` | reads the config again | `reload` |
 //!
 //! Every request comes past `guard` first.
 
 mod attempts;
 mod guard;
+mod keys;
 mod listener;
 mod metrics;
 mod reload;
 mod reply;
 mod status;
+mod upstreams;
 
 pub use reload::{LastReload, Outcome, ReloadLog, ReloadRequest};
 
@@ -112,6 +116,8 @@ fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/metrics", get(metrics::show))
         .route("/api/status", get(status::show))
+        .route("/api/keys", get(keys::list))
+        .route("/api/upstreams", get(upstreams::list))
         .route("/api/reload", post(reload::ask))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. The only place that speaks on standard output and error.
 
+mod admin;
 mod check;
 mod embedded;
 mod init;
@@ -46,6 +47,7 @@ enum Command {
     Keygen(keygen::Arguments),
     Schema(schema::Arguments),
     Origin(origin::Arguments),
+    Admin(admin::Arguments),
 }
 
 /// Runs the program with the process's arguments.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Keygen(arguments) => keygen::keygen(arguments),
         Command::Schema(arguments) => schema::schema(arguments),
         Command::Origin(arguments) => origin::origin(arguments),
+        Command::Admin(arguments) => admin::admin(arguments),
     };
     outcome.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
@@ -104,7 +107,7 @@ mod tests {
         command.build();
         command.clone().debug_assert();
         let subcommands: Vec<_> = command.get_subcommands().filter(|it| it.get_name() != "help").collect();
-        assert_eq!(subcommands.len(), 6);
+        assert_eq!(subcommands.len(), 7);
         for subcommand in subcommands {
             let help = subcommand.clone().render_long_help().to_string();
             assert!(help.contains(&format!("\n  keygate {}", subcommand.get_name())), "{help}");
