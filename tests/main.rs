@@ -21,8 +21,12 @@ mod credentials;
 mod decision;
 /// What a refused caller gets to see, and what becomes of the connection.
 mod denials;
+/// Every cause of a 401, and who names it.
+mod diagnosis;
 /// `keygate run` without a config, and the origin beside it.
 mod embedded;
+/// `keygate explain`: the decision, asked of a config.
+mod explain;
 /// What reaches the upstream and what comes back, byte for byte.
 mod forwarding;
 /// Hostile and odd requests, byte for byte.

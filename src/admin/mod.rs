@@ -9,11 +9,14 @@
 //! | `GET /api/status` | what is in force, and why | `status` |
 //! | `GET /api/keys` | who may use the gateway | `keys` |
 //! | `GET /api/upstreams` | where requests go | `upstreams` |
+//! | `GET /api/denials` | the last denials, explained | `denials` |
+//! | `GET /api/denials/ID` | one of them, by its request id | `denials` |
 //! | `POST /api/reload` | reads the config again | `reload` |
 //!
 //! Every request comes past `guard` first.
 
 mod attempts;
+mod denials;
 mod guard;
 mod keys;
 mod listener;
@@ -36,6 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
 use crate::policy::{Exposure, Snapshot};
+use crate::telemetry::denial_log::Denials;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Fleet;
@@ -62,6 +66,8 @@ pub struct Handles {
     pub requests: &'static InFlight,
     /// Connections of clients that are open.
     pub connections: &'static InFlight,
+    /// The last denials.
+    pub denials: &'static Denials,
     /// The numbers of the process.
     pub metrics: &'static Metrics,
 }
@@ -118,6 +124,8 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/api/status", get(status::show))
         .route("/api/keys", get(keys::list))
         .route("/api/upstreams", get(upstreams::list))
+        .route("/api/denials", get(denials::list))
+        .route("/api/denials/{request_id}", get(denials::show))
         .route("/api/reload", post(reload::ask))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)

@@ -94,7 +94,7 @@ impl<'a> Credential<'a> {
     }
 
     /// What `header` says, if it is there.
-    fn of(headers: &'a HeaderMap, header: CredentialHeader) -> Option<Self> {
+    pub(super) fn of(headers: &'a HeaderMap, header: CredentialHeader) -> Option<Self> {
         let mut lines = headers.get_all(header.name()).iter();
         let value = trim_field_value(lines.next()?.as_bytes());
         if lines.next().is_some() {
@@ -111,6 +111,11 @@ impl<'a> Credential<'a> {
             CredentialHeader::XApiKey | CredentialHeader::XGoogApiKey => value,
         }))
     }
+}
+
+/// Whether this is the name of a header that can carry a credential.
+pub fn is_credential_header(name: &str) -> bool {
+    CREDENTIAL_HEADERS.iter().any(|header| header.label().eq_ignore_ascii_case(name))
 }
 
 /// Whether a credential header's value holds a configured key, however it is wrapped: as it is, or behind a scheme

@@ -7,12 +7,17 @@
 mod authorize;
 mod credential;
 mod deny;
+pub mod diagnosis;
+pub mod explain;
 mod facts;
+pub mod near_miss;
 mod permit;
 pub mod steps;
 
 pub use authorize::{Access, authorize};
-pub use credential::{CREDENTIAL_HEADERS, Credential, CredentialHeader, HeaderSet, contains_key};
+pub use credential::{
+    CREDENTIAL_HEADERS, Credential, CredentialHeader, HeaderSet, contains_key, is_credential_header,
+};
 pub use deny::{Cause, Deny, Malformed};
 pub use facts::{Content, Facts};
 pub use permit::{Grounds, Permit};

@@ -3,6 +3,8 @@
 //! The same decision runs with [`Steps`] and with `()`; with `()`, as on the request path, nothing of this is left in
 //! the program.
 
+use serde::Serialize;
+
 /// A step of the decision, by its number in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -28,7 +30,8 @@ impl Step {
 }
 
 /// What a step came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The request passes; no further step is asked.
     Allows,

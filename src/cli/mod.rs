@@ -2,11 +2,15 @@
 
 mod admin;
 mod check;
+mod doctor;
 mod embedded;
+mod explain;
+mod http_client;
 mod init;
 mod keygen;
 mod origin;
 mod run;
+mod running;
 mod schema;
 
 use std::io::{self, Write};
@@ -36,6 +40,8 @@ Examples:
   keygate run                         serve at once, with a key made for this run and a mock origin behind it
   keygate init && keygate run         write a config of your own, and serve it
   keygate check -c /etc/keygate.yaml  say everything that is wrong with a config
+  keygate doctor                      find out why a gateway answers 401
+  keygate explain -- curl …           say why a request is refused, and what to do
 
 RUST_LOG sets the log level: RUST_LOG=keygate=debug keygate run";
 
@@ -45,6 +51,8 @@ enum Command {
     Init(init::Arguments),
     Check(check::Arguments),
     Keygen(keygen::Arguments),
+    Doctor(doctor::Arguments),
+    Explain(explain::Arguments),
     Schema(schema::Arguments),
     Origin(origin::Arguments),
     Admin(admin::Arguments),
@@ -59,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::init(arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Keygen(arguments) => keygen::keygen(arguments),
+        Command::Doctor(arguments) => doctor::doctor(arguments),
+        Command::Explain(arguments) => explain::explain(arguments),
         Command::Schema(arguments) => schema::schema(arguments),
         Command::Origin(arguments) => origin::origin(arguments),
         Command::Admin(arguments) => admin::admin(arguments),
@@ -107,7 +117,7 @@ mod tests {
         command.build();
         command.clone().debug_assert();
         let subcommands: Vec<_> = command.get_subcommands().filter(|it| it.get_name() != "help").collect();
-        assert_eq!(subcommands.len(), 7);
+        assert_eq!(subcommands.len(), 9);
         for subcommand in subcommands {
             let help = subcommand.clone().render_long_help().to_string();
             assert!(help.contains(&format!("\n  keygate {}", subcommand.get_name())), "{help}");

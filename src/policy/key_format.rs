@@ -74,7 +74,7 @@ fn has_right_check(text: &str) -> bool {
 }
 
 /// The public id of a key, as it can stand in the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublicId([u8; ID_LENGTH]);
 
 /// The text is no public id.

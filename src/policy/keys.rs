@@ -9,12 +9,14 @@ mod digest;
 mod index;
 mod retired;
 mod rules;
+mod shapes;
 mod table;
 
 pub use census::KeyState;
 pub use digest::{Digest, ParseDigestError};
 pub use retired::{Retired, RetiredKeys};
 pub use rules::{AddressRange, KeyRules, PathRule, Period, Rate};
+pub use shapes::Resemblance;
 pub use table::{DuplicateKey, KeyId, KeyRecord, KeyTable, NewKey, RulesId};
 
 use crate::secret::Secret;

@@ -26,8 +26,8 @@ pub use cors::{Cors, Origins};
 pub use handle::PolicyHandle;
 pub use keys::{
     AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyState, KeyTable, MAX_KEY_BYTES,
-    NewKey, ParseDigestError, PathRule, Period, Rate, Retired, RetiredKeys, RulesId, generate_key,
-    is_key_name,
+    NewKey, ParseDigestError, PathRule, Period, Rate, Resemblance, Retired, RetiredKeys, RulesId,
+    generate_key, is_key_name,
 };
 pub use limits::{ConnectionLimits, RequestLimits};
 pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};

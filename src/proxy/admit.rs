@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::Method;
 use pingora::Result;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
@@ -12,7 +13,7 @@ use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PAT
 use crate::clock;
 use crate::limit::{Exceeded, Running};
 use crate::policy::{Ambiguity, Asked, ambiguity};
-use crate::telemetry::denial_log::Denied;
+use crate::telemetry::denial_records::Refused;
 
 /// `Ok(true)` if the request has been answered here.
 pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
@@ -25,10 +26,9 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     }
     body::limit_silence(session, ctx);
     let now = clock::now();
-    let content = if session.is_body_empty() { Content::None } else { Content::Some };
+    let content = content(session);
     let request = session.req_header();
-    let facts =
-        Facts { method: &request.method, path: guard::path(request), headers: &request.headers, content };
+    let facts = facts(request, content);
     match auth::decide(&ctx.live.policy, &facts, now) {
         Ok(permit) => ctx.permit = Some(permit),
         Err(deny) => return refuse(gateway, session, ctx, deny, now).await,
@@ -95,7 +95,8 @@ async fn refuse(
     now: clock::UnixSeconds,
 ) -> Result<bool> {
     ctx.notes.deny = Some(deny);
-    log_denial(gateway, session, ctx, deny, now);
+    let content = content(session);
+    note_denial(gateway, session, ctx, deny, content, now);
     if let (Cause::CredentialInvalid, Some(rate), Some(client)) =
         (deny.cause, ctx.live.policy.failed_auth, client(session))
         && let Err(exceeded) = ctx.live.limits.failures.count(rate, client, clock::ticks())
@@ -139,16 +140,32 @@ fn limit_keepalive(gateway: &Gateway, session: &mut Session, ctx: &Ctx) {
     }
 }
 
-fn log_denial(gateway: &Gateway, session: &Session, ctx: &Ctx, deny: Deny, now: clock::UnixSeconds) {
-    let headers = &session.req_header().headers;
-    let credential = deny.present.deciding().and_then(|header| headers.get(header.name()));
-    gateway.denials.record(&Denied {
+fn content(session: &mut Session) -> Content {
+    if session.is_body_empty() { Content::None } else { Content::Some }
+}
+
+/// What the decision looks at.
+fn facts(request: &RequestHeader, content: Content) -> Facts<'_> {
+    Facts { method: &request.method, path: guard::path(request), headers: &request.headers, content }
+}
+
+fn note_denial(
+    gateway: &Gateway,
+    session: &Session,
+    ctx: &Ctx,
+    deny: Deny,
+    content: Content,
+    now: clock::UnixSeconds,
+) {
+    let request = session.req_header();
+    gateway.denials.record(&Refused {
         deny,
+        at: now,
         request_id: ctx.request_id.to_str().unwrap_or("-"),
         client: client(session),
-        credential: credential.map(http::HeaderValue::as_bytes),
+        facts: facts(request, content),
+        host: guard::host(request),
         generation: ctx.live.policy.generation,
-        now,
     });
 }
 

@@ -46,7 +46,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use crate::limit::Ledger;
 use crate::policy::{PolicyHandle, Snapshot};
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::denial_log::DenialLog;
+use crate::telemetry::denial_log::Denials;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Meters;
 use crate::upstream::Fleet;
@@ -69,14 +69,18 @@ pub struct Live {
 pub struct Gateway {
     live: Arc<PolicyHandle<Live>>,
     requests: &'static InFlight,
-    denials: DenialLog,
+    denials: &'static Denials,
     access_log: Option<AccessLog>,
 }
 
 impl Gateway {
     /// A gateway that follows `live` and counts its requests in `requests`.
-    pub fn new(live: Arc<PolicyHandle<Live>>, requests: &'static InFlight) -> Self {
-        Self { live, requests, denials: DenialLog::default(), access_log: None }
+    pub fn new(
+        live: Arc<PolicyHandle<Live>>,
+        requests: &'static InFlight,
+        denials: &'static Denials,
+    ) -> Self {
+        Self { live, requests, denials, access_log: None }
     }
 
     /// With a line in `access_log` for each request.

@@ -8,6 +8,7 @@
 mod admin_handles;
 mod admission;
 mod bind;
+mod denials;
 mod expiry;
 mod h2c;
 mod listener;
@@ -132,7 +133,9 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let mut server = new_server(startup.threads);
     let endpoints = endpoints(listeners, &startup, &live)?;
     let (access_log, log_control) = open_access_log(&source, &startup, metrics)?.unzip();
-    let gateway = Gateway::new(Arc::clone(&live), requests).with_access_log(access_log);
+    let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
+    let denials = denials::start(&live, &reloads)?;
+    let gateway = Gateway::new(Arc::clone(&live), requests, denials).with_access_log(access_log);
     let service = gateway_service(&server, gateway, endpoints, &connections, &startup);
     server.add_service(service);
     if let Some(origin) = origin {
@@ -143,7 +146,6 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let ended = serve(server, stopper.clone())?;
     ready(&addresses);
 
-    let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
     let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
     let mut admin_api = None;
     if let Some(BoundListener { address, socket }) = admin {
@@ -155,6 +157,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
             process,
             requests,
             connections: connections.open,
+            denials,
             metrics,
         };
         admin_api = Some(serve_admin(socket, handles)?);
@@ -176,6 +179,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
         access_log: log_control,
     };
     let outcome = runtime.block_on(supervisor.run(reloader, resolve_now, ended));
+    denials.flush();
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_background();
     outcome

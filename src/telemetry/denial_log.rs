@@ -1,55 +1,130 @@
-//! One log line for each denial, and no more than a few a second for each cause.
+//! Denials, for the operator: one log line for each, and no more than a few a second for each cause; the last ones in
+//! memory.
 //!
-//! A flood of bad keys must not fill the disk, nor cost more than the refusals themselves. What is left out is
-//! counted, and the next line says how many.
+//! A flood of bad keys must not fill the disk, nor cost more than the refusals themselves. What is left out of the log
+//! is counted, and the next line says how many. The request path only notes what happened; a thread of its own finds
+//! out why, and writes the line.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
-use crate::auth::{Cause, CredentialHeader, Deny};
+use super::denial_records::{Denial, DenialRecords, Raw, Refused};
+use crate::auth::Cause;
+use crate::auth::diagnosis::Circumstances;
 use crate::clock::UnixSeconds;
+use crate::policy::Snapshot;
 
 /// Lines a second for each cause.
 const LINES_PER_SECOND: u32 = 10;
 
+/// Lines that wait to be written: what is admitted in a second, and some.
+const MOST_PENDING: usize = 256;
+
 /// The message that the contract gives for a gateway without any key.
 const NO_KEY_CONFIGURED: &str = "Proxy auth is enabled but api_key is empty; denying request";
 
-/// What a line tells beside the refusal itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Denied<'a> {
-    /// The refusal.
-    pub deny: Deny,
-    /// The value of `x-request-id` that the caller was told.
-    pub request_id: &'a str,
-    /// Who asked.
-    pub client: Option<IpAddr>,
-    /// The value of the deciding header, of which the line shows next to nothing.
-    pub credential: Option<&'a [u8]>,
-    /// The policy that decided.
-    pub generation: u64,
-    /// When.
-    pub now: UnixSeconds,
-}
+/// Denials that are explained in one round of work.
+const ROUND: usize = 8;
 
-/// Writes the lines; one for the process.
+/// Takes note of denials; one for the process.
 #[derive(Debug, Default)]
-pub struct DenialLog {
+pub struct Denials {
     windows: [Window; Cause::ALL.len()],
+    /// Locked only for denials that get a line, which are few.
+    pending: Mutex<VecDeque<Pending>>,
+    records: DenialRecords,
+    worker: OnceLock<Thread>,
+    worker_sleeps: AtomicBool,
 }
 
-impl DenialLog {
-    /// Logs one denial, or counts it as left out.
-    pub fn record(&self, denied: &Denied<'_>) {
-        let at = Cause::ALL.iter().position(|cause| *cause == denied.deny.cause);
-        let Some(window) = at.and_then(|at| self.windows.get(at)) else { return };
-        let Some(left_out) = window.admit(denied.now) else { return };
-        if denied.deny.cause == Cause::NoKeyConfigured {
-            log::error!("{NO_KEY_CONFIGURED}{}", Line { denied, left_out });
-        } else {
-            log::info!("denied{}", Line { denied, left_out });
+/// A line to be written.
+#[derive(Debug)]
+struct Pending {
+    raw: Raw,
+    left_out: u32,
+}
+
+impl Denials {
+    /// For as long as the process runs.
+    pub fn leak() -> &'static Self {
+        Box::leak(Box::default())
+    }
+
+    /// Takes note of one.
+    pub fn record(&self, refused: &Refused<'_>) {
+        let at = Cause::ALL.iter().position(|cause| *cause == refused.deny.cause);
+        let window = at.and_then(|at| self.windows.get(at));
+        if let Some(left_out) = window.and_then(|window| window.admit(refused.at)) {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.len() < MOST_PENDING {
+                pending.push_back(Pending { raw: Raw::of(refused), left_out });
+            }
         }
+        self.records.record(refused);
+        // In a flood the worker is awake, and this is a load.
+        if self.worker_sleeps.load(Ordering::SeqCst)
+            && self.worker_sleeps.swap(false, Ordering::SeqCst)
+            && let Some(worker) = self.worker.get()
+        {
+            worker.unpark();
+        }
+    }
+
+    /// The last ones.
+    pub fn records(&self) -> &DenialRecords {
+        &self.records
+    }
+
+    /// Waits, on the worker's thread, until there is work.
+    pub fn wait(&self) {
+        self.worker.get_or_init(thread::current);
+        loop {
+            self.worker_sleeps.store(true, Ordering::SeqCst);
+            if self.has_work() {
+                self.worker_sleeps.store(false, Ordering::SeqCst);
+                return;
+            }
+            thread::park();
+        }
+    }
+
+    /// Writes the lines that wait, and explains some of the records.
+    pub fn work(&self, policy: &Snapshot, around: &Circumstances) {
+        while let Some(Pending { raw, left_out }) = self.next_pending() {
+            write_line(&raw.explain(policy, around), left_out);
+        }
+        self.records.analyse(policy, around, ROUND);
+    }
+
+    /// Waits a moment for the worker to write what there is, at the end of the process.
+    pub fn flush(&self) {
+        for _ in 0..100 {
+            if self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn next_pending(&self) -> Option<Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn has_work(&self) -> bool {
+        self.records.has_work() || !self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+fn write_line(denial: &Denial, left_out: u32) {
+    let line = Line { denial, left_out };
+    if denial.code == Cause::NoKeyConfigured.code() {
+        log::error!("{NO_KEY_CONFIGURED}{line}");
+    } else {
+        log::info!("denied{line}");
     }
 }
 
@@ -86,50 +161,69 @@ fn join(second: u32, denials: u32) -> u64 {
 
 /// The part of the line behind its message, as `name=value` pairs.
 struct Line<'a> {
-    denied: &'a Denied<'a>,
+    denial: &'a Denial,
     left_out: u32,
 }
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Denied { deny, request_id, client, credential, generation, .. } = self.denied;
-        write!(f, ": code={} status={} id={request_id}", deny.cause.code(), deny.cause.status())?;
+        let Denial { code, status, request_id, client, header, ignored, .. } = self.denial;
+        write!(f, ": code={code} status={status} id={request_id}")?;
         if let Some(client) = client {
             write!(f, " client={client}")?;
         }
-        write!(f, " header={}", deny.present.deciding().map_or("none", CredentialHeader::label))?;
-        for (number, header) in deny.present.ignored().enumerate() {
-            f.write_str(if number == 0 { " ignored=" } else { "," })?;
-            f.write_str(header.label())?;
+        write!(f, " header={}", header.unwrap_or("none"))?;
+        if !ignored.is_empty() {
+            write!(f, " ignored={}", ignored.join(","))?;
         }
-        if let Some(credential) = credential {
-            write!(f, " credential={}", Glimpse(credential))?;
+        if let Some(credential) = &self.denial.credential {
+            write!(f, " credential={credential}")?;
         }
-        write!(f, " generation={generation}")?;
+        write!(f, " generation={}", self.denial.generation)?;
         if self.left_out > 0 {
             write!(f, " suppressed={}", self.left_out)?;
+        }
+        if let Some(diagnosis) = &self.denial.explanation.diagnosis {
+            write!(f, " reason={} cause={:?}", diagnosis.reason.name(), diagnosis.cause)?;
         }
         Ok(())
     }
 }
 
-/// All that may be seen of a credential: its first three characters, if there are many more, and its length.
-struct Glimpse<'a>(&'a [u8]);
-
-impl fmt::Display for Glimpse<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.0.strip_prefix(b"Bearer ").unwrap_or(self.0);
-        let start = if value.len() >= 12 { value.get(..3).unwrap_or_default() } else { b"" };
-        write!(f, "\"{}…\"({} bytes)", start.escape_ascii(), value.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use http::{HeaderMap, Method};
 
     use super::*;
-    use crate::auth::HeaderSet;
+    use crate::auth::{Content, Deny, Facts, HeaderSet};
+    use crate::config::Config;
+    use crate::policy::compile;
+
+    fn policy() -> Snapshot {
+        let config: Config = serde_yaml::from_str(
+            "proxy: {auth_mode: strict}\nkeys: [{name: a, digest: 'sha256:00'}]"
+                .replace("00", &"0".repeat(64))
+                .as_str(),
+        )
+        .unwrap();
+        compile(&config, 3, None).unwrap().snapshot
+    }
+
+    fn with_refusal<T>(then: impl FnOnce(&Refused<'_>) -> T) -> T {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer sk-secret-secret".parse().unwrap());
+        headers.insert("x-goog-api-key", "other".parse().unwrap());
+        let facts = Facts { method: &Method::GET, path: b"/v1", headers: &headers, content: Content::None };
+        then(&Refused {
+            deny: Deny { cause: Cause::CredentialInvalid, present: HeaderSet::of(&headers) },
+            request_id: "abc",
+            client: Some([127, 0, 0, 1].into()),
+            facts,
+            host: None,
+            generation: 3,
+            at: UnixSeconds(7),
+        })
+    }
 
     #[test]
     fn a_flood_writes_ten_lines_a_second_and_counts_the_rest() {
@@ -142,23 +236,31 @@ mod tests {
 
     #[test]
     fn a_line_shows_next_to_nothing_of_a_credential() {
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", "Bearer sk-secret-secret".parse().unwrap());
-        headers.insert("x-goog-api-key", "other".parse().unwrap());
-        let denied = Denied {
-            deny: Deny { cause: Cause::CredentialInvalid, present: HeaderSet::of(&headers) },
-            request_id: "abc",
-            client: Some([127, 0, 0, 1].into()),
-            credential: Some(b"Bearer sk-secret-secret"),
-            generation: 3,
-            now: UnixSeconds(0),
-        };
+        let denial = with_refusal(|refused| Raw::of(refused).explain(&policy(), &Circumstances::default()));
         assert_eq!(
-            Line { denied: &denied, left_out: 2 }.to_string(),
+            Line { denial: &denial, left_out: 2 }.to_string(),
             ": code=credential_invalid status=401 id=abc client=127.0.0.1 header=Authorization ignored=x-goog-api-key \
-             credential=\"sk-…\"(16 bytes) generation=3 suppressed=2"
+             credential=\"sk-…\"(16 bytes) generation=3 suppressed=2 reason=unknown_key \
+             cause=\"the value of the `Authorization` header matches no key, and resembles none\""
         );
-        assert_eq!(Glimpse(b"short").to_string(), "\"…\"(5 bytes)");
-        assert_eq!(Glimpse(b"\r\n\x1b1234567890").to_string(), "\"\\r\\n\\x1b…\"(13 bytes)");
+    }
+
+    #[test]
+    fn the_last_thousand_are_kept_and_explained_when_somebody_works() {
+        let (denials, policy, around) = (Denials::default(), policy(), Circumstances::default());
+        with_refusal(|refused| {
+            for number in 0..1500 {
+                denials.record(&Refused { request_id: &number.to_string(), ..*refused });
+            }
+        });
+        assert!(denials.has_work());
+        let find = |id: &str| denials.records().find(&policy, &around, id).map(|denial| denial.request_id);
+        assert_eq!(find("499"), None, "too long ago");
+        assert_eq!((find("500"), find("1499")), (Some("500".into()), Some("1499".into())));
+        while denials.has_work() {
+            denials.work(&policy, &around);
+        }
+        let latest = denials.records().latest(usize::MAX);
+        assert_eq!((latest.len(), latest[0].request_id.as_str()), (1000, "1499"));
     }
 }

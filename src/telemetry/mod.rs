@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod cells;
 pub mod denial_log;
+pub mod denial_records;
 mod exposition;
 pub mod in_flight;
 pub mod log;

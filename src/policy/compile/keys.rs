@@ -64,7 +64,7 @@ impl KeyCompiler<'_> {
         let (public_id, not_before, expires_at) = (None, None, None);
         let digest = Digest::of(key);
         // The table is empty: nothing can be there twice.
-        let _ = self.table.insert(NewKey {
+        let inserted = self.table.insert(NewKey {
             name: "api_key",
             digest,
             public_id,
@@ -73,6 +73,9 @@ impl KeyCompiler<'_> {
             expires_at,
             rules,
         });
+        if let Ok(id) = inserted {
+            self.table.remember_shape(id, key);
+        }
     }
 
     fn add_file(&mut self, file: &config::KeysFile) {
@@ -110,7 +113,12 @@ impl KeyCompiler<'_> {
             rules,
         };
         match self.table.insert(new) {
-            Ok(id) => self.add_previous(at, key, id),
+            Ok(id) => {
+                if let Some(secret) = &key.key {
+                    self.table.remember_shape(id, secret.value.expose().as_bytes());
+                }
+                self.add_previous(at, key, id);
+            }
             Err(duplicate) => {
                 let digest_too = match (&duplicate, self.table.find_digest(&digest)) {
                     (DuplicateKey::Name, Some((_, other))) => {

@@ -6,6 +6,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::index::{Index, MAX_POSITIONS};
+use super::shapes::{Resemblance, Shapes};
 use super::{Digest, KeyRules, MAX_KEY_BYTES};
 use crate::clock::UnixSeconds;
 use crate::policy::key_format::PublicId;
@@ -80,6 +81,8 @@ pub struct KeyTable {
     records: Vec<Record>,
     by_digest: Index,
     by_name: Index,
+    by_public_id: Index,
+    shapes: Shapes,
     names: String,
     rules: Vec<KeyRules>,
     unrestricted: KeyRules,
@@ -139,6 +142,14 @@ impl KeyTable {
         by_name.insert(hash_name(key.name), id.position(), |at| {
             hash_name(records.get(at).map_or("", |record| record.name(names)))
         });
+        if let Some(public_id) = key.public_id
+            && self.by_public_id(public_id).is_none()
+        {
+            let Self { records, by_public_id, .. } = self;
+            by_public_id.insert(hash_id(public_id), id.position(), |at| {
+                records.get(at).and_then(|record| record.public_id).map_or(0, hash_id)
+            });
+        }
         self.keys += 1;
         Ok(id)
     }
@@ -218,10 +229,20 @@ impl KeyTable {
         self.by_name.find(hash_name(name), is_it).map(|at| KeyId(at as u32))
     }
 
-    /// The key of this public id. Looks at every key: not for the request path.
+    /// The key of this public id; the first, if several have it.
     pub fn by_public_id(&self, id: PublicId) -> Option<KeyId> {
-        let is_it = |record: &Record| record.public_id == Some(id) && !record.is_previous;
-        self.records.iter().position(is_it).map(|at| KeyId(at as u32))
+        let is_it = |at: usize| self.records.get(at).is_some_and(|record| record.public_id == Some(id));
+        self.by_public_id.find(hash_id(id), is_it).map(|at| KeyId(at as u32))
+    }
+
+    /// Remembers what the key `id`, which the config holds in clear, looks like.
+    pub fn remember_shape(&mut self, id: KeyId, key: &[u8]) {
+        self.shapes.remember(id, key);
+    }
+
+    /// The key that `credential`, which is none, resembles; of those whose look is known.
+    pub fn resembling(&self, credential: &[u8]) -> Option<(KeyId, Resemblance)> {
+        self.shapes.resembling(credential)
     }
 
     /// Every key, in the order of the config.
@@ -262,6 +283,7 @@ impl KeyTable {
             + self.names.capacity()
             + self.by_digest.heap_bytes()
             + self.by_name.heap_bytes()
+            + self.by_public_id.heap_bytes()
     }
 
     fn view<'a>(&'a self, record: &'a Record) -> KeyRecord<'a> {
@@ -282,6 +304,12 @@ impl Record {
         let start = self.name_at as usize;
         names.get(start..start + usize::from(self.name_length)).unwrap_or_default()
     }
+}
+
+fn hash_id(id: PublicId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::hash::Hash::hash(&id, &mut hasher);
+    hasher.finish()
 }
 
 fn hash_name(name: &str) -> u64 {

@@ -1,0 +1,257 @@
+//! A decision, step by step as the contract numbers them, with the cause and the fix of a refusal.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method};
+use serde::Serialize;
+
+use super::diagnosis::{Circumstances, Diagnosis, diagnose};
+use super::steps::{ALL, Outcome, Step, Steps};
+use super::{Access, CredentialHeader, Deny, Facts, Grounds, HeaderSet, Permit, authorize, decide_observed};
+use crate::clock::UnixSeconds;
+use crate::policy::{Asked, KeyId, Snapshot};
+
+/// What became of a request, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// `allow` or `deny`.
+    pub decision: Decision,
+    /// The status and the code of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// The mode, as configured and in effect.
+    pub auth_mode: Mode,
+    /// Number of the policy that decided.
+    pub generation: u64,
+    /// The steps up to the one that decided.
+    pub steps: Vec<ExplainedStep>,
+    /// The upstream that it goes to, if it passes and there is a route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Cause and fix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// Whether it passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It passes.
+    Allow,
+    /// It is refused.
+    Deny,
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The value of `x-keygate-error`.
+    pub code: &'static str,
+    /// The message of the error body.
+    pub message: String,
+}
+
+/// The mode, as configured and in effect.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mode {
+    /// As written.
+    pub configured: String,
+    /// What it means.
+    pub effective: String,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedStep {
+    /// Its number in the contract.
+    pub number: u8,
+    /// What was asked and found.
+    pub text: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Where a request comes from and goes to, beside its [`Facts`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'a> {
+    /// The host that it asks.
+    pub host: Option<&'a [u8]>,
+    /// Who asks.
+    pub client: Option<IpAddr>,
+}
+
+/// Runs the decision and explains it, then what the key may do there.
+pub fn explain(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>, now: UnixSeconds) -> Explanation {
+    let mut steps = Steps::default();
+    let decision = decide_observed(policy, facts, now, &mut steps);
+    let grounds = decision.as_ref().ok().map(Permit::grounds);
+    let explained = steps
+        .iter()
+        .map(|(step, outcome)| ExplainedStep {
+            number: step.number(),
+            text: describe(policy, facts, step, outcome, grounds),
+            outcome,
+        })
+        .collect();
+    let mut explanation = Explanation {
+        decision: Decision::Allow,
+        refusal: None,
+        auth_mode: Mode {
+            configured: policy.configured_mode.to_string(),
+            effective: policy.mode.to_string(),
+        },
+        generation: policy.generation,
+        steps: explained,
+        route: None,
+        diagnosis: None,
+    };
+    let outcome = decision.and_then(|permit| check_rules(policy, facts, way, &permit, now));
+    match outcome {
+        Ok(route) => explanation.route = route,
+        Err(deny) => {
+            explanation.decision = Decision::Deny;
+            explanation.refusal = Some(Refusal {
+                status: deny.cause.status(),
+                code: deny.cause.code(),
+                message: deny.message(),
+            });
+            explanation.diagnosis = Some(diagnose(policy, facts, deny, now));
+        }
+    }
+    explanation
+}
+
+impl Explanation {
+    /// Takes into account what happens around the request.
+    pub fn consider(&mut self, around: &Circumstances) {
+        if let Some(diagnosis) = &mut self.diagnosis {
+            diagnosis.consider(around);
+        }
+    }
+}
+
+/// Where an admitted request leads, if its key may go there.
+fn check_rules(
+    policy: &Snapshot,
+    facts: &Facts<'_>,
+    way: Way<'_>,
+    permit: &Permit,
+    now: UnixSeconds,
+) -> Result<Option<String>, Deny> {
+    if facts.path == super::HEALTH_PATH {
+        return Ok(Some("the gateway itself".to_owned()));
+    }
+    let asked = Asked { host: way.host, path: facts.path, method: facts.method, headers: facts.headers };
+    let found = policy.routes.find(&asked).and_then(|id| policy.routes.route(id));
+    let Some(route) = found else { return Ok(None) };
+    let access =
+        Access { method: facts.method, path: facts.path, route: route.name.as_deref(), client: way.client };
+    authorize(policy, permit, &access, facts.headers, now)?;
+    Ok(policy.upstreams.get(route.upstream.0).map(|upstream| upstream.name.to_string()))
+}
+
+fn describe(
+    policy: &Snapshot,
+    facts: &Facts<'_>,
+    step: Step,
+    outcome: Outcome,
+    grounds: Option<Grounds>,
+) -> String {
+    match (step, outcome) {
+        (Step::Preflight, Outcome::Allows) => {
+            "the method is OPTIONS, without content: a preflight".to_owned()
+        }
+        (Step::Preflight, _) if *facts.method == Method::OPTIONS => {
+            "the method is OPTIONS, but it carries content: no preflight".to_owned()
+        }
+        (Step::Preflight, _) => format!("the method is {}, not OPTIONS", facts.method),
+        (Step::ModeOff, Outcome::Allows) => "the effective mode is `off`: nobody needs a key".to_owned(),
+        (Step::ModeOff, _) => format!("the effective mode is `{}`, not `off`", policy.mode),
+        (Step::Health, Outcome::Allows) => "`/healthz` needs no key in this mode".to_owned(),
+        (Step::Health, _) if facts.path == super::HEALTH_PATH => {
+            format!("{} of `/healthz` is not free in `{}`", facts.method, policy.mode)
+        }
+        (Step::Health, _) => "the path is not `/healthz`".to_owned(),
+        (Step::Credential, _) => credential(facts.headers),
+        (Step::KeyConfigured, Outcome::Denies) => "no key is configured".to_owned(),
+        (Step::KeyConfigured, _) => format!("keys are configured: {}", policy.keys.len()),
+        (Step::KeyMatches, Outcome::Allows) => matching(policy, grounds),
+        (Step::KeyMatches, _) => "the credential is no key that may be used".to_owned(),
+    }
+}
+
+fn matching(policy: &Snapshot, grounds: Option<Grounds>) -> String {
+    let key: Option<KeyId> = match grounds {
+        Some(Grounds::Key(id)) => Some(id),
+        _ => None,
+    };
+    let name = key.and_then(|id| policy.keys.record(id)).map_or("", |key| key.name);
+    format!("the credential is the key `{name}`")
+}
+
+fn credential(headers: &HeaderMap) -> String {
+    let present = HeaderSet::of(headers);
+    let Some(deciding) = present.deciding() else {
+        return "none of `Authorization`, `x-api-key`, `x-goog-api-key` is present".to_owned();
+    };
+    let value = headers.get(deciding.name()).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let mut text = format!("`{}` decides, it is the first present: {}", deciding.label(), Glimpse(value));
+    let ignored: Vec<_> = present.ignored().map(|header| format!("`{}`", header.label())).collect();
+    if !ignored.is_empty() {
+        let _ = write!(text, "; ignored: {}", ignored.join(", "));
+    }
+    let lines = headers.get_all(deciding.name()).iter().count();
+    if lines > 1 {
+        let _ = write!(text, "; it stands on {lines} lines");
+    }
+    if deciding == CredentialHeader::Authorization && !value.starts_with(b"Bearer ") {
+        text.push_str("; without the prefix `Bearer ` the whole value counts");
+    }
+    text
+}
+
+/// All that may be seen of a credential: the public id of a key of keygate, else the first three characters if there
+/// are many more, and the length.
+#[derive(Debug)]
+pub struct Glimpse<'a>(pub &'a [u8]);
+
+impl fmt::Display for Glimpse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.0.strip_prefix(b"Bearer ").unwrap_or(self.0);
+        if let Some(key) = crate::policy::key_format::inspect(value) {
+            return write!(f, "\"kg_{}…\"({} bytes)", key.id, value.len());
+        }
+        let start = if value.len() >= 12 { value.get(..3).unwrap_or_default() } else { b"" };
+        write!(f, "\"{}…\"({} bytes)", start.escape_ascii(), value.len())
+    }
+}
+
+/// As text: the steps with a mark at the one that decided, then cause and fix.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "auth_mode {}, effective mode {}", self.auth_mode.configured, self.auth_mode.effective)?;
+        for step in &self.steps {
+            let (mark, verdict) = match step.outcome {
+                Outcome::GoesOn => (" ", ""),
+                Outcome::Allows => (">", " -> ALLOW"),
+                Outcome::Denies => (">", " -> DENY"),
+            };
+            writeln!(f, "{mark} {}. {}{verdict}", step.number, step.text)?;
+        }
+        for unasked in ALL.iter().skip(self.steps.len()) {
+            writeln!(f, "  {}. (not asked)", unasked.number())?;
+        }
+        if let Some(refusal) = &self.refusal {
+            writeln!(f, "{} {}", refusal.status, refusal.code)?;
+        }
+        match (&self.diagnosis, &self.route) {
+            (Some(diagnosis), _) => write!(f, "cause: {}\nfix:   {}", diagnosis.cause, diagnosis.fix),
+            (None, Some(to)) => write!(f, "the gateway lets this request pass, to `{to}`"),
+            (None, None) => write!(f, "the gateway lets this request pass, but no route leads on: 404"),
+        }
+    }
+}

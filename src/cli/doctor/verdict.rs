@@ -1,0 +1,241 @@
+//! From what the calls brought to one cause and one fix.
+
+use http::{HeaderMap, Method};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Kind, Step};
+use crate::auth::diagnosis::{self, Circumstances, Diagnosis, Reason};
+use crate::auth::explain::{Way, explain};
+use crate::auth::{Content, Facts};
+use crate::cli::http_client::{Answer, Trouble};
+use crate::cli::running::Running;
+use crate::clock;
+use crate::config::{self, Config};
+use crate::policy::{Digest, compile};
+
+/// The end of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Verdict {
+    /// What it is, for programs.
+    pub(super) reason: &'static str,
+    pub(super) cause: String,
+    pub(super) fix: String,
+    #[serde(rename = "exit_status")]
+    pub(super) exit: u8,
+}
+
+/// Finds the first thing that is wrong, in the order in which a request would meet it.
+pub(super) fn judge(steps: &[Step], running: &Running, origin: Option<&str>) -> Verdict {
+    let Some(health) = steps.first() else {
+        return verdict("no_call", "nothing was called", "report this", 2);
+    };
+    let answer = match &health.outcome {
+        Ok(answer) => answer,
+        Err(trouble) => {
+            let (cause, fix, exit) = (unreached(*trouble).0, unreached(*trouble).1, unreached(*trouble).2);
+            return verdict("unreachable", cause, fix, exit);
+        }
+    };
+    if !is_keygate(answer) {
+        let server = answer.header("server").unwrap_or("without a name");
+        let cause =
+            format!("it is not keygate that answers there, but a server that calls itself `{server}`");
+        return verdict("not_keygate", cause, "is the address right? a 401 from there is that server's", 5);
+    }
+    let rejected = rejected_reload(running);
+    let clients = steps.iter().filter(|step| step.kind == Kind::Client);
+    if let Some(found) = clients.filter_map(|step| refused(step, running, rejected.as_deref())).next() {
+        return found;
+    }
+    if let Some(found) = steps
+        .iter()
+        .filter(|step| step.kind == Kind::Preflight)
+        .find_map(|step| stopped_by_browser(step, origin.unwrap_or_default()))
+    {
+        return found;
+    }
+    let tried = steps.iter().any(|step| step.kind == Kind::Client);
+    let free =
+        steps.iter().filter(|step| step.kind == Kind::WithoutKey || !tried && step.kind == Kind::Health);
+    if !tried && let Some(found) = free.filter_map(|step| refused(step, running, rejected.as_deref())).next()
+    {
+        return found;
+    }
+    if let Some(problem) = rejected {
+        return of_gateway(&diagnosis::reload_rejected(&problem));
+    }
+    verdict("well", "none found: the gateway lets these requests pass", "nothing to do", 0)
+}
+
+fn verdict(reason: &'static str, cause: impl Into<String>, fix: impl Into<String>, exit: u8) -> Verdict {
+    Verdict { reason, cause: cause.into(), fix: fix.into(), exit }
+}
+
+fn of_gateway(diagnosis: &Diagnosis) -> Verdict {
+    verdict(diagnosis.reason.name(), diagnosis.cause.clone(), diagnosis.fix.clone(), 1)
+}
+
+/// What a call that brought no answer means: the result, the fix, the exit status.
+pub(super) fn unreached(trouble: Trouble) -> (&'static str, &'static str, u8) {
+    match trouble {
+        Trouble::Refused => (
+            "the connection is refused: nobody listens there",
+            "start the gateway (`keygate run`), or mend the port",
+            3,
+        ),
+        Trouble::UnknownHost => ("the host name has no address", "mend the host name", 3),
+        Trouble::TimedOut => {
+            ("there is no answer in time", "is the address right, and a firewall in between?", 3)
+        }
+        Trouble::Tls => (
+            "the TLS handshake fails",
+            "`http://` in place of `https://` if the gateway speaks no TLS; else a certificate that this machine trusts",
+            4,
+        ),
+        Trouble::BrokenOff => (
+            "what answers there is no HTTP, or breaks off",
+            "`https://` if the gateway speaks TLS; is the port right?",
+            3,
+        ),
+        Trouble::BadUrl => ("the URL cannot be used", "write it as `http://127.0.0.1:8045`", 2),
+    }
+}
+
+/// An answer in a few words.
+pub(super) fn describe(answer: &Answer) -> String {
+    match (answer.status, answer.header("x-keygate-error")) {
+        (status, Some(code)) => format!("{status} {code}, from the gateway"),
+        (401 | 403, None) => format!("{}, not from the gateway: from what is behind it", answer.status),
+        (status, None) => status.to_string(),
+    }
+}
+
+/// The health check belongs to the gateway, so its answer tells who answers.
+fn is_keygate(health: &Answer) -> bool {
+    health.header("x-keygate-error").is_some()
+        || (health.status == 200
+            && health.header("allow") == Some("GET, HEAD, OPTIONS")
+            && health.body == b"ok\n")
+}
+
+fn rejected_reload(running: &Running) -> Option<String> {
+    if !running.has_token() {
+        return None;
+    }
+    let status = running.status().ok()?;
+    let reload = status.get("last_reload")?;
+    let rejected = reload.get("outcome").and_then(Value::as_str) == Some("rejected");
+    rejected.then(|| reload.pointer("/problems/0").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// What is wrong with an answer, if it is a refusal.
+fn refused(step: &Step, running: &Running, rejected: Option<&str>) -> Option<Verdict> {
+    let answer = step.outcome.as_ref().ok()?;
+    let code = answer.header("x-keygate-error");
+    match (answer.status, code) {
+        (401 | 403, None) => Some(verdict(
+            Reason::UpstreamRefused.name(),
+            format!(
+                "the {} is the upstream's, not the gateway's: it has no `x-keygate-error`",
+                answer.status
+            ),
+            "mend the credential that the upstream gets (`credential` of the upstream in the config, or your own)",
+            6,
+        )),
+        (502..=504, Some(code)) => Some(verdict(
+            Reason::UpstreamRefused.name(),
+            format!(
+                "the gateway lets the request pass, but what is behind it does not answer as it should: `{code}`"
+            ),
+            "look at the upstream, and at the gateway's log",
+            6,
+        )),
+        (401 | 403, Some(code)) => Some(of_refusal(step, answer, code, running, rejected)),
+        _ => None,
+    }
+}
+
+/// The gateway's own word, if it can be asked; else what the credential itself shows.
+fn of_refusal(
+    step: &Step,
+    answer: &Answer,
+    code: &str,
+    running: &Running,
+    rejected: Option<&str>,
+) -> Verdict {
+    let id = answer.header("x-request-id").unwrap_or_default();
+    if running.has_token()
+        && let Ok(denial) = running.denial(id)
+        && let Some(diagnosis) = denial.pointer("/explanation/diagnosis")
+    {
+        let text = |name: &str| diagnosis.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let reason = Reason::ALL.into_iter().find(|reason| reason.name() == text("reason"));
+        return verdict(reason.map_or("unknown_key", Reason::name), text("cause"), text("fix"), 1);
+    }
+    let mut diagnosis = from_outside(&step.sent, code, step.kind == Kind::Health);
+    diagnosis.consider(&Circumstances { rejected: rejected.map(str::to_owned) });
+    of_gateway(&diagnosis)
+}
+
+/// What can be told without knowing a key.
+fn from_outside(sent: &HeaderMap, code: &str, health: bool) -> Diagnosis {
+    let ask_inside =
+        "ask the gateway: `keygate explain --id REQUEST_ID` there, or `keygate doctor` with its admin token";
+    match code {
+        "no_key_configured" => diagnosis::found(
+            Reason::NoKeyConfigured,
+            "no key is configured on the gateway",
+            "set `proxy.api_key`; `keygate keygen` prints a key",
+        ),
+        "credential_missing" if health => diagnosis::found(
+            Reason::StrictHealth,
+            "`auth_mode: strict` asks for a key on `/healthz` too, and none was sent",
+            "send a key with the health check, or set `auth_mode: all_except_health`",
+        ),
+        "credential_missing" | "credential_invalid" | "credential_malformed" => {
+            let mut config = Config::default();
+            config.proxy.auth_mode = config::AuthMode::Strict;
+            config.keys = serde_yaml::from_str(&format!("[{{name: a, digest: '{}'}}]", Digest::of(b"\0")))
+                .unwrap_or_default();
+            let unknown =
+                || diagnosis::found(Reason::UnknownKey, "the gateway knows no such key", ask_inside);
+            let Ok(compiled) = compile(&config, 0, None) else { return unknown() };
+            let facts = Facts { method: &Method::GET, path: b"/", headers: sent, content: Content::None };
+            explain(&compiled.snapshot, &facts, Way::default(), clock::now())
+                .diagnosis
+                .unwrap_or_else(unknown)
+        }
+        _ => diagnosis::found(
+            Reason::KeyPolicy,
+            format!("the key is known, and may not be used for this, or now: `{code}`"),
+            ask_inside,
+        ),
+    }
+}
+
+/// Whether a browser would let the page go on.
+fn stopped_by_browser(step: &Step, origin: &str) -> Option<Verdict> {
+    let answer = step.outcome.as_ref().ok()?;
+    let cors = |cause: String, fix: &str| Some(verdict(Reason::Cors.name(), cause, fix, 7));
+    if !(200..300).contains(&answer.status) {
+        return cors(
+            format!(
+                "a browser asks with OPTIONS first, and gets {} in place of 2xx: \"Failed to fetch\"",
+                answer.status
+            ),
+            "let the gateway or the upstream answer preflights (CORS)",
+        );
+    }
+    match answer.header("access-control-allow-origin") {
+        Some(allowed) if allowed == "*" || allowed == origin => None,
+        Some(_) => cors(
+            "`access-control-allow-origin` of the answer names another site: \"Failed to fetch\"".to_owned(),
+            "allow this site where CORS is configured",
+        ),
+        None => cors(
+            "the answer has no `access-control-allow-origin`, so a browser keeps it from the page: \"Failed to fetch\"".to_owned(),
+            "configure CORS on the gateway or the upstream, or call from a server",
+        ),
+    }
+}

@@ -1,0 +1,251 @@
+//! `keygate explain`: what the gateway decides about a request, step by step, and why.
+
+mod curl;
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
+
+use super::running::{NoAnswer, Running};
+use super::{EXIT_CONFIG, config_file, print, print_error};
+use crate::auth::explain::{Decision, Explanation, Way, explain as explain_decision};
+use crate::auth::{Content, Facts};
+use crate::clock;
+use crate::policy::{Exposure, Snapshot};
+use crate::server::{ConfigSource, Rejected};
+
+/// The request was refused.
+const EXIT_DENIED: u8 = 1;
+
+/// A pasted command line is not longer.
+const LONGEST_INPUT: u64 = 1 << 20;
+
+/// Explain what the gateway decides about a request.
+///
+/// Prints the steps of the decision with a mark at the one that decided, then the cause of a refusal and what to do.
+/// It asks the config file, not a running gateway: what you see is what would happen with this file. A curl command
+/// line goes behind `--`, as it is, or comes from standard input with `-- -`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  keygate explain -H 'Authorization: Bearer sk-1234' --path /v1/models
+  keygate explain -- curl http://localhost:8045/v1/models -H \"x-api-key: $KEY\"
+  keygate explain -c other.yaml --reachable network -- curl http://localhost:8045/healthz
+  keygate explain --id 0123456789abcdef0123456789abcdef
+  keygate explain -- - < copied-as-curl.txt
+
+Exit status: 0 if the request passes, 1 if it is refused, 2 if the config or the command line cannot be used.")]
+pub(super) struct Arguments {
+    /// The config file; ./keygate.yaml by default.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The method.
+    #[arg(short, long, default_value = "GET")]
+    method: String,
+    /// The path.
+    #[arg(short, long, default_value = "/")]
+    path: String,
+    /// A header, `Name: value`; can be given several times.
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    header: Vec<String>,
+    /// Where the client is, for keys that may be used from some addresses only.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    client: IpAddr,
+    /// What `auth_mode: auto` is to assume of the listeners, in place of what the file says.
+    #[arg(long, value_name = "BY")]
+    reachable: Option<Reachable>,
+    /// Ask the running gateway about a request that it refused, by the `x-request-id` of the answer.
+    #[arg(long, value_name = "REQUEST_ID", conflicts_with_all = ["curl", "header"])]
+    id: Option<String>,
+    /// The admin API to ask, in place of the address in the config. Its token is KEYGATE_ADMIN_TOKEN, or that of the config.
+    #[arg(long, value_name = "URL", requires = "id")]
+    admin: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// A curl command line.
+    #[arg(last = true, value_name = "CURL")]
+    curl: Vec<String>,
+}
+
+/// Who can connect.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reachable {
+    /// This machine only.
+    Loopback,
+    /// Other machines too.
+    Network,
+}
+
+/// A request as it would be sent.
+#[derive(Debug, Default)]
+struct Request {
+    method: Method,
+    path: Vec<u8>,
+    host: Option<String>,
+    headers: HeaderMap,
+    has_content: bool,
+    /// Headers that curl leaves out because nothing stands behind their colon.
+    left_out: Vec<String>,
+}
+
+pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(id) = &arguments.id {
+        return of_denial(id, arguments);
+    }
+    let request = match request(arguments) {
+        Ok(request) => request,
+        Err(error) => {
+            print_error(&format!("error: {error:#}"));
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let policy = match policy(arguments) {
+        Ok(policy) => policy,
+        Err(Rejected(problems)) => {
+            for problem in problems {
+                print_error(&problem);
+            }
+            print_error(RELOAD_REJECTED);
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let mut explanation = explain_request(&policy, &request, arguments.client);
+    name_left_out(&mut explanation, &request);
+    if arguments.json {
+        print(&serde_json::to_string_pretty(&explanation)?)?;
+    } else {
+        print(&explanation.to_string())?;
+    }
+    Ok(match explanation.decision {
+        Decision::Allow => ExitCode::SUCCESS,
+        Decision::Deny => ExitCode::from(EXIT_DENIED),
+    })
+}
+
+/// A request that the running gateway refused.
+fn of_denial(id: &str, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let running = Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref());
+    let denial = match running.denial(id) {
+        Ok(denial) => denial,
+        Err(no_answer) => {
+            print_error(&format!("error: {}", why_not(&no_answer, id)));
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    if arguments.json {
+        print(&serde_json::to_string_pretty(&denial)?)?;
+    } else {
+        print(&in_words(&denial))?;
+    }
+    Ok(ExitCode::from(EXIT_DENIED))
+}
+
+fn in_words(denial: &Value) -> String {
+    let text = |name: &str| denial.get(name).and_then(Value::as_str).unwrap_or("-");
+    format!("{} {} from {} at {}\n{}", text("method"), text("path"), text("client"), text("at"), text("text"))
+}
+
+fn why_not(no_answer: &NoAnswer, id: &str) -> String {
+    match no_answer {
+        NoAnswer::Unreachable(url, _) => {
+            format!("no admin API answers at {url}; `--admin URL` names another")
+        }
+        NoAnswer::Refused(message) => message.clone(),
+        NoAnswer::NotFound => {
+            format!("the gateway remembers no denial of the request `{id}`; it keeps the last 1,000")
+        }
+    }
+}
+
+/// Beside the problems of a file.
+const RELOAD_REJECTED: &str = "cause: the file cannot be used; a gateway that runs keeps what was in force before it was edited\n\
+     fix:   mend what is named above; `keygate check` says when it is right";
+
+fn policy(arguments: &Arguments) -> Result<Snapshot, Rejected> {
+    let source = ConfigSource::File(config_file(arguments.config.as_deref()));
+    let compiled = source.load(&[], 1, None)?.compiled;
+    let mut snapshot = compiled.snapshot;
+    if let Some(reachable) = arguments.reachable {
+        snapshot.mode = snapshot.configured_mode.resolve(match reachable {
+            Reachable::Loopback => Exposure::Loopback,
+            Reachable::Network => Exposure::Network,
+        });
+    }
+    Ok(snapshot)
+}
+
+fn explain_request(policy: &Snapshot, request: &Request, client: IpAddr) -> Explanation {
+    let content = if request.has_content { Content::Some } else { Content::None };
+    let facts = Facts { method: &request.method, path: &request.path, headers: &request.headers, content };
+    let way = Way { host: request.host.as_deref().map(str::as_bytes), client: Some(client) };
+    explain_decision(policy, &facts, way, clock::now())
+}
+
+/// curl does not send a header that has no value: the unset variable shows as no header at all.
+fn name_left_out(explanation: &mut Explanation, request: &Request) {
+    let credential = request.left_out.iter().find(|name| crate::auth::is_credential_header(name));
+    if let (Some(name), Some(diagnosis)) = (credential, &mut explanation.diagnosis)
+        && request.headers.is_empty()
+    {
+        *diagnosis = crate::auth::diagnosis::left_out(name);
+    }
+}
+
+fn request(arguments: &Arguments) -> anyhow::Result<Request> {
+    match arguments.curl.as_slice() {
+        [] => from_options(arguments),
+        [one] if one == "-" => curl::parse(&split(&read_standard_input()?)?),
+        [one] if one.contains(char::is_whitespace) => curl::parse(&split(one)?),
+        words => curl::parse(words),
+    }
+}
+
+fn from_options(arguments: &Arguments) -> anyhow::Result<Request> {
+    let mut request = Request {
+        method: arguments.method.parse().context("this is no method")?,
+        path: arguments.path.split('?').next().unwrap_or_default().as_bytes().to_vec(),
+        ..Request::default()
+    };
+    for line in &arguments.header {
+        let (name, value) =
+            line.split_once(':').with_context(|| "a header is written `Name: value`".to_owned())?;
+        request.add(name, value)?;
+    }
+    Ok(request)
+}
+
+impl Request {
+    fn add(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let name: HeaderName = name.trim().parse().context("this is no name of a header")?;
+        let value =
+            HeaderValue::from_bytes(value.trim().as_bytes()).context("this is no value of a header")?;
+        if name == http::header::HOST {
+            self.host = Some(value.to_str().unwrap_or_default().to_owned());
+        } else {
+            self.headers.append(name, value);
+        }
+        Ok(())
+    }
+}
+
+fn read_standard_input() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(LONGEST_INPUT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A command line as a shell splits it. Variables stay as they are.
+fn split(line: &str) -> anyhow::Result<Vec<String>> {
+    let line = line.replace("\\\r\n", " ").replace("\\\n", " ");
+    match shlex::split(&curl::without_ansi_quotes(&line)) {
+        Some(words) => Ok(words),
+        None => bail!("the command line ends within quotes"),
+    }
+}
