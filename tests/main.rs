@@ -37,8 +37,12 @@ mod http2;
 mod key_rules;
 /// Many keys: their form, what each may do, how they are changed while requests flow.
 mod keys;
+/// Load while a peer is killed and started again.
+mod killed_peers;
 /// Metrics: what is counted, where; dashboard and alerts.
 mod metrics;
+/// Which peer is chosen, who is left out, what is sent again, what takes too long.
+mod peers;
 /// What the README and the pages tell people to type.
 mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.

@@ -7,7 +7,8 @@ use anyhow::Context;
 
 use super::run::announce;
 use crate::config::{
-    AuthMode, Config, Peer, Protocol, Proxy, Route, SecretOrigin, SecretRef, Timeouts, Upstream,
+    AuthMode, Balance, Config, Ejection, Peer, Protocol, Proxy, Retries, Route, SecretOrigin, SecretRef,
+    Timeouts, Upstream,
 };
 use crate::policy;
 use crate::secret::Secret;
@@ -37,6 +38,11 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
     let upstream = Upstream {
         peers: vec![Peer { address: origin.to_string(), weight: 1 }],
         timeouts: Timeouts::default(),
+        balance: Balance::default(),
+        hash_by: None,
+        retries: Retries::default(),
+        ejection: Ejection::default(),
+        health_check: None,
         tls: false,
         sni: None,
         tls_ca: None,

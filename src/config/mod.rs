@@ -5,9 +5,11 @@
 
 mod access_log;
 mod admin;
+mod balance;
 mod cors;
 mod document;
 mod fault;
+mod health_check;
 mod key;
 mod keys_file;
 mod limits;
@@ -32,7 +34,9 @@ mod upstream;
 
 pub use access_log::AccessLog;
 pub use admin::Admin;
+pub use balance::{Balance, Ejection, Retries};
 pub use cors::Cors;
+pub use health_check::HealthCheck;
 pub use key::{Key, PreviousDigest};
 pub use keys_file::KeysFile;
 pub use limits::{Limits, RevokedStreams};

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Certificate, PemFile, SecretRef, Span, units};
+use super::{Balance, Certificate, Ejection, HealthCheck, PemFile, Retries, SecretRef, Span, units};
 use crate::problem::FieldPath;
 
 /// A group of peers that serve the same thing.
@@ -13,11 +13,27 @@ use crate::problem::FieldPath;
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({"peers": ["127.0.0.1:9001"]}))]
 pub struct Upstream {
-    /// The peers, chosen by weighted round robin: `host:port`, or `{address: "host:port", weight: 2}`. Names are resolved in the background.
+    /// The peers: `host:port`, or `{address: "host:port", weight: 2}`. Names are resolved in the background.
     pub peers: Vec<Peer>,
     /// How long to wait for a peer.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Which peer a request goes to: `round_robin`, `least_connections`, `power_of_two` or `hash`.
+    #[serde(default)]
+    pub balance: Balance,
+    /// With `balance: hash`: `client_address`, `key` (the caller's) or `header:NAME`. Requests without it are shared out at random.
+    #[serde(default)]
+    #[schemars(example = "header:x-session")]
+    pub hash_by: Option<String>,
+    /// What is sent again to another peer.
+    #[serde(default)]
+    pub retries: Retries,
+    /// When an address that fails is left out for a while.
+    #[serde(default)]
+    pub ejection: Ejection,
+    /// Asks the peers whether they are well; without it, requests alone tell.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
     /// Speak TLS to the peers; their certificates are verified.
     #[serde(default)]
     pub tls: bool,
@@ -158,12 +174,20 @@ impl<'de> Deserialize<'de> for Peer {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// To connect, TLS handshake included.
+    /// To connect; with TLS the handshake may take as long again.
     #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub connect: Span,
     /// Between two reads of the response, the first one included.
     #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub read: Span,
+    /// From the connection to the first byte of the response; without it, `read` counts. Toward peers that speak HTTP/1.1 only.
+    #[serde(deserialize_with = "units::optional_span::<1, { 24 * units::HOUR }, _>")]
+    #[schemars(example = "30s")]
+    pub first_byte: Option<Span>,
+    /// For the whole request, every attempt included, until the last byte of the response. Toward peers that speak HTTP/1.1 only.
+    #[serde(deserialize_with = "units::optional_span::<1, { 24 * units::HOUR }, _>")]
+    #[schemars(example = "10min")]
+    pub total: Option<Span>,
     /// Between two writes of the request.
     #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub write: Span,
@@ -177,6 +201,8 @@ impl Default for Timeouts {
         Self {
             connect: Span::seconds(5),
             read: Span::seconds(300),
+            first_byte: None,
+            total: None,
             write: Span::seconds(60),
             idle: Span::seconds(60),
         }

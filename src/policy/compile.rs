@@ -3,6 +3,7 @@
 //! The only place that sees both worlds. A value that got through here cannot be wrong any more.
 
 mod admin;
+mod balance;
 mod browsers;
 mod credential;
 mod key_rules;

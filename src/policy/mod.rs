@@ -36,7 +36,10 @@ pub use routes::{
     Ambiguity, Asked, Conditions, HeaderChanges, HostMatch, InsertError, Rewrite, RouteId, RouteMatch,
     RouteSpec, RouteTable, RouteTimeouts, UpstreamId, ambiguity,
 };
-pub use upstreams::{ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamCredential, UpstreamSpec};
+pub use upstreams::{
+    Balance, CheckRule, ClientCertificate, EjectionRule, HashBy, HttpCheck, PeerAddress, PeerSpec, Protocol,
+    RetryRule, UpstreamCredential, UpstreamSpec,
+};
 
 use std::time::Duration;
 

@@ -15,10 +15,22 @@ pub struct UpstreamSpec {
     pub name: Arc<str>,
     /// At least one, at most [`UpstreamSpec::MAX_PEERS`].
     pub peers: Vec<PeerSpec>,
-    /// To connect, TLS handshake included.
+    /// Which peer a request goes to.
+    pub balance: Balance,
+    /// What is sent again.
+    pub retries: RetryRule,
+    /// When an address is left out for a while.
+    pub ejection: EjectionRule,
+    /// How its addresses are asked whether they are well.
+    pub check: Option<Arc<CheckRule>>,
+    /// To connect, and as long again for a TLS handshake.
     pub connect_timeout: Duration,
     /// Between two reads of the response.
     pub read_timeout: Duration,
+    /// To the first byte of the response.
+    pub first_byte_timeout: Option<Duration>,
+    /// For the whole request.
+    pub total_timeout: Option<Duration>,
     /// Between two writes of the request.
     pub write_timeout: Duration,
     /// How long an unused connection is kept.
@@ -52,6 +64,82 @@ pub struct UpstreamCredential {
     pub header: HeaderName,
     /// The whole value of that field.
     pub value: HeaderValue,
+}
+
+/// Which peer a request goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// To the one with the fewest requests under way.
+    LeastConnections,
+    /// To the better of two.
+    PowerOfTwo,
+    /// The same for the same.
+    Hash(HashBy),
+}
+
+/// What of a request is hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashBy {
+    /// The caller's address, without the port.
+    ClientAddress,
+    /// The caller's key.
+    Key,
+    /// The first line of this field.
+    Header(HeaderName),
+}
+
+/// When a request that a peer may have seen is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryRule {
+    /// How often at most.
+    pub attempts: u32,
+    /// After these statuses.
+    pub statuses: Vec<u16>,
+    /// In percent of all requests.
+    pub budget_percent: u32,
+    /// Not later than this after the request came.
+    pub within: Duration,
+}
+
+/// When an address that fails is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EjectionRule {
+    /// After so many failures in a row; 0 is never.
+    pub failures: u32,
+    /// How long the first time.
+    pub time: Duration,
+    /// How long at most.
+    pub max_time: Duration,
+    /// How many of all at most.
+    pub max_percent: u32,
+}
+
+/// How an address is asked whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRule {
+    /// By a request; without it, by a connection.
+    pub http: Option<HttpCheck>,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For one.
+    pub timeout: Duration,
+    /// Successes in a row before it gets requests again.
+    pub healthy_after: u32,
+    /// Failures in a row before it gets none.
+    pub unhealthy_after: u32,
+}
+
+/// The request of a check, and the answers that are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Path and query.
+    pub path: Box<str>,
+    /// `Host`; without it, the address.
+    pub host: Option<HeaderValue>,
+    /// Good statuses.
+    pub statuses: Vec<u16>,
 }
 
 /// A certificate of ours and its key.

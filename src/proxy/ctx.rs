@@ -1,6 +1,7 @@
 //! What one request carries through the phases.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -8,11 +9,12 @@ use super::Live;
 use super::body::Meter;
 use super::fault::Fault;
 use super::notes::Notes;
+use super::watch::Watch;
 use crate::auth::Permit;
 use crate::limit::Running;
 use crate::policy::{RouteId, RouteSpec, UpstreamSpec};
 use crate::telemetry::in_flight::UnderWay;
-use crate::upstream::{Attempts, Upstream};
+use crate::upstream::{Attempts, Taken, Upstream};
 
 /// The state of one request, from its header section to its end.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ pub struct Ctx {
     pub(super) body: Meter,
     /// Addresses tried in vain.
     pub(super) attempts: Attempts,
+    /// The address that the request is under way on.
+    pub(super) taken: Option<Taken>,
+    /// How often it was sent again after a peer may have seen it.
+    pub(super) repeated: u32,
+    /// The response that just came is not passed on: the request goes to another peer.
+    pub(super) repeat: bool,
+    /// Breaks off what takes too long.
+    pub(super) watch: Option<Watch>,
     /// What to tell the caller, where Pingora's error alone would not say it.
     pub(super) fault: Option<Fault>,
     /// When what happened to it.
@@ -52,6 +62,10 @@ impl Ctx {
             credential_sent: false,
             body: Meter::default(),
             attempts: Attempts::default(),
+            taken: None,
+            repeated: 0,
+            repeat: false,
+            watch: None,
             fault: None,
             notes: Notes::new(),
             _under_way: under_way,
@@ -71,5 +85,27 @@ impl Ctx {
     /// The upstream that the route leads to.
     pub(super) fn upstream(&self) -> Option<&Upstream> {
         self.live.fleet.upstream(self.route()?.upstream)
+    }
+
+    /// The address that was taken failed; it is left.
+    pub(super) fn taken_failed(&mut self) {
+        if let (Some(taken), Some(upstream)) = (self.taken.take(), self.upstream()) {
+            upstream.failed(&taken);
+        }
+    }
+
+    /// How long the whole request may take.
+    pub(super) fn total_timeout(&self) -> Option<Duration> {
+        self.route()?.timeouts.total.or(self.upstream_spec()?.total_timeout)
+    }
+
+    /// How long the response may take to begin.
+    pub(super) fn first_byte_timeout(&self) -> Option<Duration> {
+        self.route()?.timeouts.first_byte.or(self.upstream_spec()?.first_byte_timeout)
+    }
+
+    /// How long a peer may be silent.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        Some(self.route()?.timeouts.read.unwrap_or(self.upstream_spec()?.read_timeout))
     }
 }

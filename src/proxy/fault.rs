@@ -38,8 +38,14 @@ pub(super) enum Fault {
     UpstreamFailed,
     /// No peer could be connected to in time.
     ConnectTimeout,
+    /// The TLS handshake with a peer took too long.
+    TlsTimeout,
+    /// The response did not begin in time.
+    FirstByteTimeout,
     /// The peer was silent for too long.
     ReadTimeout,
+    /// The request took too long in all.
+    TotalTimeout,
     /// The peer did not take the request in time.
     WriteTimeout,
     /// The health check's answer once the gateway was told to stop.
@@ -91,7 +97,10 @@ impl Fault {
             Self::UpstreamCredentialRejected => "upstream_credential_rejected",
             Self::UpstreamFailed => "upstream_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::TlsTimeout => "upstream_tls_timeout",
+            Self::FirstByteTimeout => "upstream_first_byte_timeout",
             Self::ReadTimeout => "upstream_read_timeout",
+            Self::TotalTimeout => "request_timeout",
             Self::WriteTimeout => "upstream_write_timeout",
             Self::Draining => "draining",
             Self::Internal => "internal",
@@ -115,7 +124,12 @@ impl Fault {
             Self::UnsupportedTransferCoding => 501,
             Self::UpstreamFailed | Self::UpstreamCredentialRejected => 502,
             Self::NoPeer | Self::Draining => 503,
-            Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => 504,
+            Self::ConnectTimeout
+            | Self::TlsTimeout
+            | Self::FirstByteTimeout
+            | Self::ReadTimeout
+            | Self::TotalTimeout
+            | Self::WriteTimeout => 504,
         }
     }
 
@@ -149,7 +163,10 @@ impl Fault {
             }
             Self::UpstreamFailed => "The server behind keygate could not be reached or broke off.",
             Self::ConnectTimeout => "The server behind keygate could not be connected to in time.",
+            Self::TlsTimeout => "The TLS handshake with the server behind keygate took too long.",
+            Self::FirstByteTimeout => "The server behind keygate did not begin to answer in time.",
             Self::ReadTimeout => "The server behind keygate did not answer in time.",
+            Self::TotalTimeout => "The request took longer than it may.",
             Self::WriteTimeout => "The server behind keygate did not take the request in time.",
             Self::Draining => "keygate is shutting down.",
             Self::Internal => "keygate made a mistake with this request.",

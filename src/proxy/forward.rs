@@ -1,26 +1,39 @@
 //! After admission: choosing a peer, trying the next one, and what the caller is told when none works.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::fault::Fault;
-use super::reply;
 use super::{Ctx, Live};
+use super::{reply, watch};
 use crate::auth::{Grounds, Permit};
 use crate::clock;
-use crate::policy::{PolicyHandle, RevokedStreams};
+use crate::policy::{Balance, HashBy, PolicyHandle, RevokedStreams};
 use crate::upstream::peer_address;
 
 /// A peer for the permit. Without a permit there is none.
-pub(super) fn choose_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+pub(super) fn choose_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let (Some(permit), Some(upstream)) = (&ctx.permit, ctx.upstream()) else {
         // `request_filter` lets no such request through; should it ever, it goes nowhere.
         return Error::e_explain(ErrorType::InternalError, "no permit, no peer");
     };
-    match upstream.choose(permit, &ctx.attempts) {
-        Some(peer) => Ok(peer),
+    if ctx.attempts.is_first() {
+        upstream.pay_into_budget();
+    }
+    let hash = match upstream.balance() {
+        Balance::Hash(by) => hash_of(session, ctx, by),
+        _ => None,
+    };
+    match upstream.choose(permit, &ctx.attempts, hash) {
+        Some((mut peer, taken)) => {
+            peer.options.read_timeout = Some(watch::read_timeout(ctx));
+            ctx.taken = Some(taken);
+            Ok(peer)
+        }
         None => {
             let name = upstream.name().to_owned();
             ctx.fault = Some(Fault::NoPeer);
@@ -29,32 +42,37 @@ pub(super) fn choose_peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     }
 }
 
+/// What the request is told apart by; `None` where it does not have it.
+fn hash_of(session: &Session, ctx: &Ctx, by: &HashBy) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match by {
+        HashBy::ClientAddress => {
+            session.client_addr()?.as_inet()?.ip().to_canonical().hash(&mut hasher);
+        }
+        HashBy::Header(name) => session.req_header().headers.get(name)?.as_bytes().hash(&mut hasher),
+        HashBy::Key => match ctx.permit.as_ref()?.grounds() {
+            Grounds::Key(id) => ctx.live.policy.keys.record(id)?.name.hash(&mut hasher),
+            _ => return None,
+        },
+    }
+    Some(hasher.finish())
+}
+
 /// A connection that was not made has carried nothing: the next peer may always be tried.
 pub(super) fn fail_to_connect(peer: &HttpPeer, ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
     if let Some(address) = peer_address(peer) {
         ctx.attempts.failed(address);
     }
-    error.set_retry(ctx.upstream().is_some_and(|upstream| upstream.has_untried(&ctx.attempts)));
-    error
-}
-
-/// Once something was sent, only an idempotent request whose body is still whole may be sent again (RFC 9110 §9.2.2).
-pub(super) fn error_while_proxy(
-    peer: &HttpPeer,
-    session: &Session,
-    ctx: &mut Ctx,
-    error: Box<Error>,
-    reused: bool,
-) -> Box<Error> {
-    let mut error = error.more_context(format!("peer {peer}"));
-    let repeatable =
-        session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-    // A fault of the client's own would be the same again.
-    if !repeatable || ctx.fault.is_some() || ctx.upstream().is_none() {
-        error.set_retry(false);
-    } else {
-        error.retry.decide_reuse(reused);
+    ctx.taken_failed();
+    // Pingora has one error type for both steps; the text of the handshake's begins otherwise.
+    let text = error.context.as_ref().map_or("", |context| context.as_str());
+    let handshake = *error.etype() == ErrorType::ConnectTimedout && text.starts_with("connecting to server");
+    ctx.fault = handshake.then_some(Fault::TlsTimeout);
+    let in_time = ctx.total_timeout().is_none_or(|total| ctx.notes.age() < total);
+    if !in_time {
+        ctx.fault = Some(Fault::TotalTimeout);
     }
+    error.set_retry(in_time && ctx.upstream().is_some_and(|upstream| upstream.has_untried(&ctx.attempts)));
     error
 }
 

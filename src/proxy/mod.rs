@@ -5,9 +5,11 @@
 //! | `new_ctx` | takes the policy in force, once | here |
 //! | `request_filter` | guard → facts → decide → permit, or a reply; routes | `admit` |
 //! | `upstream_peer` | a peer for the permit | `forward` |
+//! | `connected_to_upstream` | watches the time, where there is a limit | `watch` |
 //! | `fail_to_connect` | the next peer, or the end | `forward` |
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
-//! | `upstream_response_filter` | strips what only we may say | `headers` |
+//! | `upstream_response_filter` | another peer after a 503, or strips what only we may say | `repeat`, `headers` |
+//! | `error_while_proxy` | once more, or the end | `repeat` |
 //! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
 //! | `logging` | counts what came of it, and logs it | `notes` |
@@ -26,12 +28,15 @@ mod headers;
 mod introduce;
 mod limits;
 mod notes;
+mod repeat;
 mod reply;
 mod request_id;
 mod rewrite;
+mod watch;
 
 pub use ctx::Ctx;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +44,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
+use self::watch::Watch;
 use crate::limit::Ledger;
 use crate::policy::{PolicyHandle, Snapshot};
 use crate::telemetry::access_log::AccessLog;
@@ -106,11 +113,25 @@ impl ProxyHttp for Gateway {
         admit::request_filter(self, session, ctx).await
     }
 
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         notes::peer_wanted(ctx);
-        let peer = forward::choose_peer(ctx)?;
+        let peer = forward::choose_peer(session, ctx)?;
         notes::peer_chosen(&peer, ctx);
         Ok(peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _reused: bool,
+        _: &HttpPeer,
+        socket: RawFd,
+        _: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.fault = None;
+        ctx.watch = Watch::over(socket, ctx);
+        Ok(())
     }
 
     fn fail_to_connect(
@@ -131,7 +152,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
-        forward::error_while_proxy(peer, session, ctx, error, reused)
+        repeat::error_while_proxy(peer, session, ctx, error, reused)
     }
 
     async fn request_body_filter(
@@ -159,6 +180,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        repeat::check_status(session, response, ctx)?;
         forward::check_credential_taken(response, ctx)?;
         notes::response_arrived(response, ctx);
         headers::prepare_response(session, response, ctx)
@@ -172,6 +194,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
         forward::check_still_allowed(&self.live, ctx)?;
+        if let Some(watch) = &ctx.watch {
+            watch.byte_arrived();
+        }
         Ok(None)
     }
 
@@ -180,6 +205,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
+        ctx.watch = None;
         notes::finish(self, session, ctx);
     }
 

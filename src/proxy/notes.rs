@@ -1,7 +1,7 @@
 //! What is noted of a request as it passes, for the metrics and the access log.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -33,6 +33,13 @@ pub(super) struct Notes {
 impl Notes {
     pub(super) fn new() -> Self {
         Self { begun: clock::instant(), forwarded: None, first_byte: None, peer: None, deny: None }
+    }
+}
+
+impl Notes {
+    /// How long ago its header section had been read.
+    pub(super) fn age(&self) -> Duration {
+        clock::instant().duration_since(self.begun)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::policy::PolicyHandle;
 use crate::proxy::Live;
 use crate::telemetry::access_log;
 use crate::telemetry::in_flight::{Draining, InFlight};
-use crate::upstream::resolve;
+use crate::upstream::{check, resolve};
 
 /// All that the loop needs.
 pub(super) struct Supervisor {
@@ -49,6 +49,7 @@ impl Supervisor {
         tokio::spawn(keep_resolved(Arc::clone(&self.live), resolve_now));
         expiry::warn(&self.live.load().policy.keys, clock::now());
         tokio::spawn(expiry::keep_warning(Arc::clone(&self.live)));
+        tokio::spawn(keep_checked(Arc::clone(&self.live)));
         loop {
             tokio::select! {
                 asked = self.signals.next() => match asked {
@@ -102,5 +103,14 @@ async fn keep_resolved(live: Arc<PolicyHandle<Live>>, now: Arc<Notify>) {
         // Over in time or notified: either way it is due.
         let _ = tokio::time::timeout(resolve::REFRESH_INTERVAL, now.notified()).await;
         resolve::refresh(&live.load().fleet).await;
+    }
+}
+
+/// Checks the health of the peers that want it, of the policy that is in force at the time.
+async fn keep_checked(live: Arc<PolicyHandle<Live>>) {
+    let mut checker = check::Checker::default();
+    loop {
+        checker.round(&live.load().fleet);
+        tokio::time::sleep(check::ROUND).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use pingora::protocols::ALPN;
@@ -11,7 +12,8 @@ use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::utils::tls::{CertKey, WrappedX509};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Attempts, Fleet};
+use super::Attempts;
+use super::health::Health;
 use crate::policy::{PeerAddress, PeerSpec, Protocol, UpstreamSpec};
 
 /// Streams that share a connection with HTTP/2; what most servers allow.
@@ -21,28 +23,45 @@ const STREAMS_PER_CONNECTION: usize = 100;
 #[derive(Debug)]
 pub struct Peer {
     address: PeerAddress,
+    weight: u32,
     /// What every connection to it is made with; only the address differs.
     template: HttpPeer,
-    /// One for each address; empty while its name has never been resolved.
-    resolved: ArcSwap<Vec<HttpPeer>>,
+    /// Empty while its name has never been resolved.
+    resolved: ArcSwap<Vec<Arc<Address>>>,
+}
+
+/// One address of a peer, and how it does.
+#[derive(Debug)]
+pub(super) struct Address {
+    pub(super) http: HttpPeer,
+    pub(super) health: Arc<Health>,
+}
+
+impl Address {
+    pub(super) fn at(&self) -> Option<SocketAddr> {
+        address_of(&self.http)
+    }
 }
 
 impl Peer {
-    pub(super) fn new(upstream: &UpstreamSpec, spec: &PeerSpec, before: Option<&Fleet>) -> Self {
+    /// `same` is this peer of this upstream in the generation before, `named` one with this name there.
+    pub(super) fn new(
+        upstream: &UpstreamSpec,
+        spec: &PeerSpec,
+        same: Option<&Self>,
+        named: Option<&Self>,
+    ) -> Self {
         let peer = Self {
             address: spec.address.clone(),
+            weight: spec.weight,
             template: template(upstream, &spec.address),
             resolved: ArcSwap::default(),
         };
-        match peer.address {
-            PeerAddress::Fixed(address) => peer.set_addresses(&[address]),
-            PeerAddress::Name { .. } => {
-                let known =
-                    before.and_then(|fleet| fleet.peers().find(|other| other.address == peer.address));
-                if let Some(known) = known {
-                    peer.set_addresses(&known.addresses());
-                }
-            }
+        let known = same.map(|peer| peer.resolved.load_full()).unwrap_or_default();
+        match (&peer.address, same.or(named)) {
+            (PeerAddress::Fixed(address), _) => peer.put(&[*address], &known),
+            (PeerAddress::Name { .. }, Some(before)) => peer.put(&before.addresses(), &known),
+            (PeerAddress::Name { .. }, None) => {}
         }
         peer
     }
@@ -52,35 +71,74 @@ impl Peer {
         &self.address
     }
 
+    /// Its share, relative to the other peers'.
+    pub(super) fn weight(&self) -> u32 {
+        self.weight
+    }
+
     /// The addresses that it has now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.resolved.load().iter().filter_map(address_of).collect()
+        self.resolved.load().iter().filter_map(|address| address.at()).collect()
+    }
+
+    /// The addresses that requests go to now: neither ejected nor failing their health check.
+    pub fn healthy_addresses(&self) -> usize {
+        self.resolved.load().iter().filter(|address| address.health.is_in()).count()
     }
 
     /// Puts new addresses in place of the old ones, for requests that choose a peer from now on.
     pub fn set_addresses(&self, addresses: &[SocketAddr]) {
-        let peers = addresses
-            .iter()
-            .map(|&address| {
-                let mut peer = self.template.clone();
-                peer._address = socket::SocketAddr::Inet(address);
-                peer
-            })
-            .collect();
-        self.resolved.store(Arc::new(peers));
+        self.put(addresses, &self.resolved.load());
     }
 
-    /// An address that the request has not tried; several of one name take turns.
-    pub(super) fn address_for(&self, turn: usize, attempts: &Attempts) -> Option<Box<HttpPeer>> {
-        let peers = self.resolved.load();
-        (0..peers.len())
-            .filter_map(|step| peers.get(turn.wrapping_add(step) % peers.len()))
-            .find(|peer| !attempts.tried(address_of(peer)))
-            .map(|peer| Box::new(peer.clone()))
+    /// What is known of an address stays known.
+    fn put(&self, addresses: &[SocketAddr], known: &[Arc<Address>]) {
+        let new = addresses.iter().map(|&address| {
+            let mut http = self.template.clone();
+            http._address = socket::SocketAddr::Inet(address);
+            let before = known.iter().find(|known| known.at() == Some(address));
+            Arc::new(Address {
+                http,
+                health: before.map(|known| Arc::clone(&known.health)).unwrap_or_default(),
+            })
+        });
+        self.resolved.store(Arc::new(new.collect()));
+    }
+
+    /// What health checks have found counts no more.
+    pub(super) fn forget_checks(&self) {
+        for address in self.resolved.load().iter() {
+            address.health.down.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn all(&self) -> Arc<Vec<Arc<Address>>> {
+        self.resolved.load_full()
+    }
+
+    pub(super) fn has_one_address(&self) -> bool {
+        self.resolved.load().len() < 2
+    }
+
+    /// An address that is accepted; several of one name take turns.
+    pub(super) fn address_in_turn(
+        &self,
+        turn: usize,
+        accept: &dyn Fn(&Address) -> bool,
+    ) -> Option<Arc<Address>> {
+        let addresses = self.resolved.load();
+        (0..addresses.len())
+            .filter_map(|step| addresses.get(turn.wrapping_add(step) % addresses.len()))
+            .find(|address| accept(address))
+            .cloned()
+    }
+
+    pub(super) fn accepted(&self, accept: &dyn Fn(&Address) -> bool) -> Vec<Arc<Address>> {
+        self.resolved.load().iter().filter(|address| accept(address)).cloned().collect()
     }
 
     pub(super) fn has_untried(&self, attempts: &Attempts) -> bool {
-        self.resolved.load().iter().any(|peer| !attempts.tried(address_of(peer)))
+        self.resolved.load().iter().any(|address| !attempts.tried(address.at()))
     }
 }
 
@@ -96,9 +154,8 @@ fn template(upstream: &UpstreamSpec, address: &PeerAddress) -> HttpPeer {
         if upstream.tls { upstream.sni.clone().unwrap_or_else(|| address.host()) } else { String::new() };
     let mut peer = HttpPeer::new(nowhere, upstream.tls, sni);
     let mut options = PeerOptions::new();
-    // Without TLS there is one step to wait for, with it two; the limit is on both together.
+    // Pingora takes it for the connection and once more for the TLS handshake.
     options.connection_timeout = Some(upstream.connect_timeout);
-    options.total_connection_timeout = Some(upstream.connect_timeout);
     options.read_timeout = Some(upstream.read_timeout);
     options.write_timeout = Some(upstream.write_timeout);
     options.idle_timeout = Some(upstream.idle_timeout);

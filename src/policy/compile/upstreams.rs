@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
+use super::balance::{
+    check_http1_timeouts, compile_balance, compile_check, compile_ejection, compile_retries,
+};
 use super::credential::{compile_credential, compile_labels};
 use super::is_host;
 use super::tls::unusable;
@@ -61,11 +64,22 @@ fn compile_upstream(
     });
     let (authorities, client_certificate) = compile_certificates(upstream, path, problems);
     check_tls_fields(name, upstream, path, problems);
+    let timeouts = &upstream.timeouts;
+    let given = [("first_byte", timeouts.first_byte.is_some()), ("total", timeouts.total.is_some())];
+    check_http1_timeouts(upstream, given, &path.field("timeouts"), problems);
     UpstreamSpec {
         name: name.into(),
         peers,
+        balance: compile_balance(upstream, path, problems),
+        retries: compile_retries(&upstream.retries, &path.field("retries"), problems),
+        ejection: compile_ejection(&upstream.ejection, &path.field("ejection"), problems),
+        check: upstream.health_check.as_ref().map(|check| {
+            compile_check(check, upstream.host.as_deref(), &path.field("health_check"), problems)
+        }),
         connect_timeout: upstream.timeouts.connect.0,
         read_timeout: upstream.timeouts.read.0,
+        first_byte_timeout: upstream.timeouts.first_byte.map(|span| span.0),
+        total_timeout: upstream.timeouts.total.map(|span| span.0),
         write_timeout: upstream.timeouts.write.0,
         idle_timeout: upstream.timeouts.idle.0,
         tls: upstream.tls,
@@ -142,7 +156,7 @@ fn compile_certificates(
     (authorities, certificate)
 }
 
-fn compile_host(host: &str, path: &FieldPath, problems: &mut Vec<Problem>) -> Option<HeaderValue> {
+pub(super) fn compile_host(host: &str, path: &FieldPath, problems: &mut Vec<Problem>) -> Option<HeaderValue> {
     let name =
         host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
     match HeaderValue::from_str(host) {
