@@ -252,7 +252,7 @@ fn the_command_line_asks_the_same() {
     let file = directory.path().join("asking.yaml");
     let asking = |config: &str| {
         std::fs::write(&file, config.replace("127.0.0.1:0', token", &format!("{}', token", gateway.admin())))
-            .unwrap()
+            .unwrap();
     };
     asking(&administered("strict", &origin));
     let run = |question: &str| {
