@@ -77,7 +77,10 @@ fn install(directory: &Path, ports: [(&str, String); 3]) -> PathBuf {
     let bin = directory.join(".bin");
     std::fs::create_dir(&bin).unwrap();
     let real = env!("CARGO_BIN_EXE_keygate");
+    // The admin API's address is not in what `init` writes, so it is put there.
+    let admin = format!("s/^admin:.*/&\\n  listen: \"127.0.0.1:{}\"/", ports[1].1);
     let replace = ports.map(|(usual, free)| format!("s/{usual}/{free}/g")).join(";");
+    let replace = format!("{replace};{admin}");
     let wrapper = format!(
         "#!/bin/sh\n[ \"$1\" = init ] || exec {real} \"$@\"\n{real} \"$@\" && sed -i.usual '{replace}' \"${{2:-keygate.yaml}}\"\n"
     );
