@@ -11,7 +11,7 @@ use crate::server;
 /// Serve a mock AI upstream.
 ///
 /// It answers as OpenAI, Anthropic and Gemini do (models, chat, messages, generateContent; streams too), asks for no
-/// key, and is fast enough to benchmark against. `GET /` lists its endpoints.
+/// key, and is fast enough to benchmark against (docs/performance.md has its rate). `GET /` lists its endpoints.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
