@@ -125,11 +125,9 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let upgrade = Upgrade::prepare(&listeners, admin.as_ref());
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
-
     let metrics = Metrics::leak();
     let live = first_live(snapshot, metrics, &runtime);
     let (requests, connections) = (InFlight::leak(), Connections::new(metrics));
-
     let mut server = new_server(startup.threads);
     let endpoints = endpoints(listeners, &startup, &live)?;
     let (access_log, log_control) = open_access_log(&source, &startup, metrics)?.unzip();
@@ -149,12 +147,11 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
     let mut admin_api = None;
     if let Some(BoundListener { address, socket }) = admin {
-        let process = process(&source, &startup, addresses, address);
         let handles = admin::Handles {
             in_force: Box::new(admin_handles::Shown(Arc::clone(&live))),
             reloads: Arc::clone(&reloads),
             ask_reload,
-            process,
+            process: process(&source, &startup, addresses, address),
             requests,
             connections: connections.open,
             denials,
