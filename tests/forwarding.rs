@@ -168,8 +168,12 @@ fn a_client_may_not_name_forwarded_fields_as_hop_by_hop() {
         let response = gateway
             .exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close, {name}\r\n\r\n"));
         assert_eq!((response.status, response.error_code()), (400, Some("bad_request")), "{name}");
+        let said = response.json();
+        assert_eq!(said["error"]["message"], "`Connection` names a field that must reach the upstream.");
     }
     assert!(origin.received().is_empty());
+    let log = gateway.program().log().join("\n");
+    assert!(!log.contains("ERROR"), "a client's mistake is no error of the gateway's: {log}");
 }
 
 #[test]

@@ -15,6 +15,12 @@ use crate::policy::RequestLimits;
 /// `Allow` where the method is refused everywhere.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// How many fields `Connection` may name: what Pingora takes. Clients send one or two.
+const CONNECTION_OPTIONS: usize = 9;
+
+/// What the gateway or the framing needs, and no client may take out.
+const END_TO_END: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
 /// Refuses or normalises.
 pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(), Fault> {
     check_size(session, limits)?;
@@ -37,6 +43,7 @@ pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(),
         return Err(Fault::BadRequest("The `:path` must start with `/`."));
     }
     check_host(session.req_header())?;
+    check_connection(&session.req_header().headers)?;
     check_body(session.req_header(), limits)
 }
 
@@ -166,6 +173,32 @@ fn is_ip_literal(name: &[u8]) -> bool {
         .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
+/// What `Connection` names goes no further (RFC 9110 §7.6.1), so it may not name what the upstream must get. Pingora refuses
+/// the same, but once a peer was chosen and as an error of the gateway's.
+fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut count = 0;
+    for option in options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
+        count += 1;
+        if count > CONNECTION_OPTIONS {
+            return Err(Fault::BadRequest("`Connection` names too many fields."));
+        }
+        if !option.iter().all(|&byte| is_token_byte(byte)) {
+            return Err(Fault::BadRequest("`Connection` names something that is no field."));
+        }
+        if END_TO_END.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(Fault::BadRequest("`Connection` names a field that must reach the upstream."));
+        }
+    }
+    Ok(())
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// One canonical length, or exactly `chunked`: nothing that another parser could read otherwise (RFC 9112 §6).
 fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Fault> {
     let headers = &request.headers;
@@ -239,6 +272,21 @@ mod tests {
         assert_eq!(request_target(b"GET /a?b HTTP/1.1\r\nHost: x\r\n"), Some(&b"/a?b"[..]));
         for wrong in [&b"GET /a"[..], b"GET  /a HTTP/1.1\r\n", b"GET /a b HTTP/1.1\r\n", b""] {
             assert_eq!(request_target(wrong), None);
+        }
+    }
+
+    #[test]
+    fn connection_names_what_may_end_here() {
+        let checked = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONNECTION, HeaderValue::from_static(value));
+            check_connection(&headers)
+        };
+        for right in ["", "close", "keep-alive, Upgrade", ",, x-hop ,", "a,b,c,d,e,f,g,h,i"] {
+            assert_eq!(checked(right), Ok(()), "{right}");
+        }
+        for wrong in ["Host", "close,X-Forwarded-For", "\"host\"", ":path", "a b", "a,b,c,d,e,f,g,h,i,j"] {
+            assert!(checked(wrong).is_err(), "{wrong}");
         }
     }
 
