@@ -227,6 +227,8 @@ fn keygen_prints_a_key_and_the_line_that_admits_it() {
     let said = in_directory(&directory, &["keygen"]);
     assert_eq!(said.status, 0);
     let key = said.stdout.lines().last().unwrap();
+    let hex = key.strip_prefix("sk-").unwrap();
+    assert!(hex.len() == 32 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{key}");
     let digest = said.stderr.lines().find_map(|line| line.trim().strip_prefix("digest: ")).unwrap();
     assert!(!said.stderr.contains(key), "the key is on standard output alone");
     assert_ne!(in_directory(&directory, &["keygen"]).stdout, said.stdout, "each key is fresh");
