@@ -75,15 +75,50 @@ fn an_upstream_that_refuses_it_is_a_502_and_never_the_caller_s_401() {
         assert_eq!((response.status, response.error_code()), (502, Some("upstream_credential_rejected")));
         assert_eq!(response.header("www-authenticate"), None);
         gateway.program().wait_for_log("the reason", |line| {
-            line.contains("upstream `origin` refused the gateway's credential with 40")
+            line.contains("upstream `origin` refused the gateway's credential: status=40")
         });
         assert!(!gateway.program().log().join("\n").contains("sk-provider-secret"));
         assert_eq!(origin.received().len(), 1, "it is not tried again");
-        // Without a credential of ours it is the upstream's own word, and passes.
-        let gateway = Gateway::start(&config("strict", &origin));
-        let response = exchange(&gateway, &lines);
-        assert_eq!((response.status, response.error_code()), (status[..3].parse().unwrap(), None));
     }
+}
+
+#[test]
+fn an_upstream_s_401_reaches_a_caller_only_where_its_own_credential_reached_the_upstream() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\nWWW-Authenticate: Bearer\r\n\r\ndenied",
+        )
+    });
+    let key = format!("x-api-key: {KEY}");
+    for (mode, line, passes) in [
+        ("'off'", "x-api-key: theirs", true),
+        ("'off'", "accept: */*", true),
+        // A key of the gateway's stays here in every mode, and so does what was asked for.
+        ("'off'", key.as_str(), false),
+        ("strict", key.as_str(), false),
+        ("all_except_health", key.as_str(), false),
+    ] {
+        let gateway = Gateway::start(&config(mode, &origin));
+        let response = exchange(&gateway, &format!("GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{line}"));
+        let expected = if passes { (401, None) } else { (502, Some("upstream_credential_missing")) };
+        assert_eq!((response.status, response.error_code()), expected, "{mode} {line}");
+        assert_eq!(response.header("www-authenticate").is_some(), passes, "{mode} {line}");
+        if !passes {
+            gateway.program().wait_for_log("the reason", |line| {
+                line.contains("upstream `origin` wants a `credential`, and has none set: status=401 id=")
+            });
+        }
+    }
+}
+
+#[test]
+fn an_upstream_s_403_is_its_own_word_unless_it_refuses_our_credential() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\n\r\ndenied")
+    });
+    let gateway = Gateway::start(&config("strict", &origin));
+    let response = exchange(&gateway, &format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}"));
+    assert_eq!((response.status, response.error_code()), (403, None));
 }
 
 #[test]

@@ -291,6 +291,11 @@ fn upstream_refused() -> Vec<String> {
     let (code, reason) = case.doctor(&["-H", "Authorization: Bearer sk-proj-0123456789"]);
     assert_eq!((code, reason.as_str()), (Some(6), "upstream_refused"));
     assert_eq!(denials(&case).as_array().unwrap().len(), 0, "the gateway denied nothing");
+    // Where the gateway asks for a key, the upstream's 401 is no answer to it, and none arrives.
+    case.reconfigure(&format!("auth_mode: strict, api_key: {KEY}"), "");
+    case.gateway.wait_for_generation(2);
+    let (code, reason) = case.doctor(&["-H", &format!("x-api-key: {KEY}")]);
+    assert_eq!((code, reason.as_str()), (Some(6), "upstream_refused"));
     case.printed
 }
 

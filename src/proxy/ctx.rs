@@ -29,8 +29,8 @@ pub struct Ctx {
     pub(super) running: Option<Running>,
     /// The route that was taken.
     pub(super) route: Option<RouteId>,
-    /// The request went upstream with a credential of ours.
-    pub(super) credential_sent: bool,
+    /// Whose credential went upstream.
+    pub(super) shown: Shown,
     /// What has come of the body.
     pub(super) body: Meter,
     /// Addresses tried in vain.
@@ -51,6 +51,17 @@ pub struct Ctx {
     _under_way: UnderWay,
 }
 
+/// Whose credential an upstream is shown. It says whose an upstream's refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// What the caller sent, be it nothing.
+    Callers,
+    /// The `credential` of the upstream.
+    Gateways,
+    /// The caller's was taken out, and there is no other.
+    Nobodys,
+}
+
 impl Ctx {
     pub(super) fn new(live: Arc<Live>, under_way: UnderWay) -> Self {
         Self {
@@ -59,7 +70,7 @@ impl Ctx {
             permit: None,
             running: None,
             route: None,
-            credential_sent: false,
+            shown: Shown::Callers,
             body: Meter::default(),
             attempts: Attempts::default(),
             taken: None,

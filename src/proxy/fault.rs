@@ -34,6 +34,8 @@ pub(super) enum Fault {
     NoPeer,
     /// The upstream refused the gateway's own credential.
     UpstreamCredentialRejected,
+    /// The upstream asks for a credential, the caller's was taken out, and the gateway has none for it.
+    UpstreamCredentialMissing,
     /// Every peer refused the connection, or broke it.
     UpstreamFailed,
     /// No peer could be connected to in time.
@@ -95,6 +97,7 @@ impl Fault {
             Self::RouteNotFound => "route_not_found",
             Self::NoPeer => "upstream_no_peer",
             Self::UpstreamCredentialRejected => "upstream_credential_rejected",
+            Self::UpstreamCredentialMissing => "upstream_credential_missing",
             Self::UpstreamFailed => "upstream_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::TlsTimeout => "upstream_tls_timeout",
@@ -122,7 +125,7 @@ impl Fault {
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::UnsupportedTransferCoding => 501,
-            Self::UpstreamFailed | Self::UpstreamCredentialRejected => 502,
+            Self::UpstreamFailed | Self::UpstreamCredentialRejected | Self::UpstreamCredentialMissing => 502,
             Self::NoPeer | Self::Draining => 503,
             Self::ConnectTimeout
             | Self::TlsTimeout
@@ -160,6 +163,10 @@ impl Fault {
             Self::UpstreamCredentialRejected => {
                 "The server behind keygate refused keygate's own credential. The key of this request is right; the \
                  operator must look at the `credential` of the upstream."
+            }
+            Self::UpstreamCredentialMissing => {
+                "The server behind keygate asks for a credential, and keygate has none for it. The key of this request is \
+                 right and stays with keygate; the operator must set a `credential` for the upstream."
             }
             Self::UpstreamFailed => "The server behind keygate could not be reached or broke off.",
             Self::ConnectTimeout => "The server behind keygate could not be connected to in time.",

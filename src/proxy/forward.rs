@@ -7,6 +7,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
+use super::ctx::Shown;
 use super::fault::Fault;
 use super::{Ctx, Live};
 use super::{reply, watch};
@@ -76,19 +77,24 @@ pub(super) fn fail_to_connect(peer: &HttpPeer, ctx: &mut Ctx, mut error: Box<Err
     error
 }
 
-/// An upstream that refuses the gateway's own credential must not look as if the caller's were wrong.
+/// A 401 is the gateway's own word unless the upstream refuses what the caller sent: where the gateway took that out, the
+/// upstream's is no answer to it.
 pub(super) fn check_credential_taken(response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
-    if !ctx.credential_sent || !matches!(response.status.as_u16(), 401 | 403) {
-        return Ok(());
-    }
-    ctx.fault = Some(Fault::UpstreamCredentialRejected);
-    let name = ctx.upstream().map_or("?", |upstream| upstream.name());
+    let (fault, what) = match (ctx.shown, response.status.as_u16()) {
+        (Shown::Gateways, 401 | 403) => {
+            (Fault::UpstreamCredentialRejected, "refused the gateway's credential")
+        }
+        (Shown::Nobodys, 401) => (Fault::UpstreamCredentialMissing, "wants a `credential`, and has none set"),
+        _ => return Ok(()),
+    };
+    ctx.fault = Some(fault);
     log::error!(
-        "upstream `{name}` refused the gateway's credential with {}: id={}",
+        "upstream `{}` {what}: status={} id={}",
+        ctx.upstream().map_or("?", |upstream| upstream.name()),
         response.status.as_u16(),
         ctx.request_id.to_str().unwrap_or("-")
     );
-    Error::e_explain(ErrorType::HTTPStatus(502), "the upstream refused the gateway's credential")
+    Error::e_explain(ErrorType::HTTPStatus(fault.status()), "the upstream asks for another credential")
 }
 
 /// Breaks off a response whose key counts no more, if the policy that is in force now wants that.

@@ -8,6 +8,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use super::ctx::Shown;
 use super::{Ctx, browsers, guard, introduce, rewrite};
 use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
 use crate::policy::{EffectiveMode, Snapshot};
@@ -41,10 +42,14 @@ const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-meth
 
 /// Makes the request that the peer receives.
 pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
-    remove_credentials(request, ctx);
+    let passed = remove_credentials(request, ctx);
     remove_reserved(request);
     introduce::caller(request, ctx)?;
-    ctx.credential_sent = introduce::gateway(request, ctx)?;
+    ctx.shown = match introduce::gateway(request, ctx)? {
+        true => Shown::Gateways,
+        false if passed => Shown::Callers,
+        false => Shown::Nobodys,
+    };
     if ctx.permit.as_ref().is_some_and(|permit| permit.grounds() == Grounds::Preflight) {
         // Whoever sends it is unknown: it gets an answer, not a tunnel.
         request.remove_header(&header::UPGRADE);
@@ -78,16 +83,19 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
 }
 
 /// The caller's credential stays here, unless the gateway neither asked for one nor has one of its own to send: then
-/// it may be meant for the upstream, except where it is a key of the gateway's.
-fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) {
+/// it may be meant for the upstream, except where it is a key of the gateway's. Whether it passed unchanged.
+fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) -> bool {
     let policy = &ctx.live.policy;
     let has_own = ctx.upstream_spec().is_some_and(|upstream| upstream.credential.is_some());
+    let may_pass = policy.mode == EffectiveMode::Off && !has_own;
+    let mut passed = may_pass;
     for header in CREDENTIAL_HEADERS {
-        if policy.mode != EffectiveMode::Off || has_own || holds_key(policy, &request.headers, header.name())
-        {
+        if !may_pass || holds_key(policy, &request.headers, header.name()) {
             request.remove_header(header.name());
+            passed = false;
         }
     }
+    passed
 }
 
 fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool {

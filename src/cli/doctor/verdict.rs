@@ -143,6 +143,14 @@ fn refused(step: &Step, running: &Running, rejected: Option<&str>) -> Option<Ver
             "mend the credential that the upstream gets (`credential` of the upstream in the config, or your own)",
             6,
         )),
+        (502, Some(code @ ("upstream_credential_rejected" | "upstream_credential_missing"))) => {
+            Some(verdict(
+                Reason::UpstreamRefused.name(),
+                format!("your key is right; the upstream refuses the gateway: `{code}`"),
+                "set or mend the `credential` of the upstream in the config",
+                6,
+            ))
+        }
         (502..=504, Some(code)) => Some(verdict(
             Reason::UpstreamRefused.name(),
             format!(
