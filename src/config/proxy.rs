@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{ConnectionLimits, Cors, RequestLimits, SecretRef, Span, Tls, units};
+use super::{ConnectionLimits, Cors, PreviousDigest, RequestLimits, SecretRef, Span, Tls, units};
 
 /// The listener and who may pass it.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -28,6 +28,8 @@ pub struct Proxy {
     pub auth_mode: AuthMode,
     /// The primary key: a literal, `${ENV_VAR}` or `file:PATH` (relative to this file). Empty means that nobody passes where a key is needed.
     pub api_key: Option<SecretRef>,
+    /// The digest of the primary key before it was changed, and until when it still counts: `{digest: "sha256:…", until: 2027-01-31T00:00:00Z}`.
+    pub api_key_previous: Option<PreviousDigest>,
     /// Worker threads; by default one for each core. Changing it needs a restart.
     #[serde(deserialize_with = "units::optional_number::<1, 1024, _, _>")]
     #[schemars(range(min = 1, max = 1024))]
@@ -59,6 +61,7 @@ impl Default for Proxy {
             h2c: false,
             auth_mode: AuthMode::Auto,
             api_key: None,
+            api_key_previous: None,
             threads: None,
             keepalive_timeout: Span::seconds(60),
             cors: None,

@@ -75,6 +75,13 @@ impl KeyCompiler<'_> {
         });
         if let Ok(id) = inserted {
             self.table.remember_shape(id, key);
+            let at = At::Config(FieldPath::root().field("proxy"));
+            self.add_previous(
+                &at,
+                ("api_key_previous", "api_key"),
+                config.proxy.api_key_previous.as_ref(),
+                id,
+            );
         }
     }
 
@@ -117,7 +124,7 @@ impl KeyCompiler<'_> {
                 if let Some(secret) = &key.key {
                     self.table.remember_shape(id, secret.value.expose().as_bytes());
                 }
-                self.add_previous(at, key, id);
+                self.add_previous(at, ("previous", &key.name), key.previous.as_ref(), id);
             }
             Err(duplicate) => {
                 let digest_too = match (&duplicate, self.table.find_digest(&digest)) {
@@ -205,12 +212,18 @@ impl KeyCompiler<'_> {
         }
     }
 
-    fn add_previous(&mut self, at: &At<'_>, key: &config::Key, id: KeyId) {
-        let Some(previous) = &key.previous else { return };
-        let Some(digest) = self.parse_digest(at, "previous", &previous.digest) else { return };
+    fn add_previous(
+        &mut self,
+        at: &At<'_>,
+        (field, name): (&str, &str),
+        previous: Option<&config::PreviousDigest>,
+        id: KeyId,
+    ) {
+        let Some(previous) = previous else { return };
+        let Some(digest) = self.parse_digest(at, field, &previous.digest) else { return };
         let until = UnixSeconds(previous.until.timestamp());
         if let Err(duplicate) = self.table.add_previous(id, digest, until) {
-            self.problems.push(duplicate_problem(at, "previous", &key.name, duplicate));
+            self.problems.push(duplicate_problem(at, field, name, duplicate));
         }
     }
 }
