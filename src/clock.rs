@@ -2,6 +2,7 @@
 //!
 //! Everything else takes the time as an argument, so that it can be tested with any.
 
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,10 +13,17 @@ use serde::{Serialize, Serializer};
 pub struct UnixSeconds(pub i64);
 
 /// As RFC 3339: `2027-01-31T00:00:00Z`.
+impl fmt::Display for UnixSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = chrono::DateTime::from_timestamp(self.0, 0).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+    }
+}
+
+/// The same.
 impl Serialize for UnixSeconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let time = chrono::DateTime::from_timestamp(self.0, 0).unwrap_or_default();
-        serializer.collect_str(&time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        serializer.collect_str(self)
     }
 }
 

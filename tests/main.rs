@@ -9,6 +9,8 @@
 mod access_log;
 /// The admin API: who may, what it tells, what it does.
 mod admin;
+/// Changes through the admin API.
+mod admin_changes;
 /// What web pages may do.
 mod browsers;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.

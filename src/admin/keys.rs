@@ -1,12 +1,15 @@
 //! `GET /api/keys`: who may use the gateway. Never a key or a digest: names, public ids, rules.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Api;
+use super::reply::Refusal;
+use super::{Api, Order};
 use crate::clock::{self, UnixSeconds};
 use crate::policy::{KeyRecord, Snapshot};
 
@@ -30,6 +33,8 @@ struct Key {
     expires_at: Option<UnixSeconds>,
     previous_until: Option<UnixSeconds>,
     max_concurrent: Option<u32>,
+    /// Whether it can be changed here: it stands in the config file itself.
+    editable: bool,
 }
 
 /// Whether a key may be used now.
@@ -42,22 +47,31 @@ enum Standing {
     Expired,
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Keys> {
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<Keys>, Refusal> {
     let mut keys = Keys::default();
     let now = clock::now();
-    api.handles.in_force.show(&mut |policy, _| keys = Keys::of(policy, now));
-    Json(keys)
+    let shown = api.ask(Order::Show).await?;
+    let editable = if shown.not_editable.is_none() { names(&shown.config) } else { HashSet::new() };
+    api.handles.in_force.show(&mut |policy, _| keys = Keys::of(policy, &editable, now));
+    Ok(Json(keys))
+}
+
+/// The names of the keys that stand in the config file itself.
+fn names(config: &Value) -> HashSet<&str> {
+    let keys = config.get("keys").and_then(Value::as_array).into_iter().flatten();
+    keys.filter_map(|key| key.get("name")?.as_str()).collect()
 }
 
 impl Keys {
-    fn of(policy: &Snapshot, now: UnixSeconds) -> Self {
-        let keys = policy.keys.iter().take(MOST_KEYS).map(|(_, record)| Key::of(&record, now)).collect();
+    fn of(policy: &Snapshot, editable: &HashSet<&str>, now: UnixSeconds) -> Self {
+        let keys = policy.keys.iter().take(MOST_KEYS);
+        let keys = keys.map(|(_, record)| Key::of(&record, editable.contains(record.name), now)).collect();
         Self { total: policy.keys.len(), keys }
     }
 }
 
 impl Key {
-    fn of(record: &KeyRecord<'_>, now: UnixSeconds) -> Self {
+    fn of(record: &KeyRecord<'_>, editable: bool, now: UnixSeconds) -> Self {
         let state = if !record.enabled {
             Standing::Disabled
         } else if record.not_before.is_some_and(|begin| now < begin) {
@@ -75,6 +89,7 @@ impl Key {
             expires_at: record.expires_at,
             previous_until: record.previous_until,
             max_concurrent: record.rules.max_concurrent,
+            editable,
         }
     }
 }

@@ -12,21 +12,29 @@
 //! | `GET /api/denials` | the last denials, explained | `denials` |
 //! | `GET /api/denials/ID` | one of them, by its request id | `denials` |
 //! | `POST /api/reload` | reads the config again | `reload` |
+//! | `GET /api/config` | what is configured, without secrets | `config` |
+//! | `PUT /api/config/…` | changes of a field | `changes` |
+//! | `POST /api/config/api_key/…` | a new primary key, or the one in force | `changes` |
+//! | `POST`, `PATCH`, `DELETE /api/keys…` | keys made, changed, removed | `changes` |
 //!
 //! Every request comes past `guard` first.
 
 mod attempts;
+mod changes;
+mod config;
 mod denials;
 mod guard;
 mod keys;
 mod listener;
 mod metrics;
+mod order;
 mod reload;
 mod reply;
 mod status;
 mod upstreams;
 
-pub use reload::{LastReload, Outcome, ReloadLog, ReloadRequest};
+pub use order::{ApiKeyShown, Change, ChangeOrder, Changed, ConfigShown, NotChanged, Order};
+pub use reload::{LastReload, Outcome, ReloadLog};
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -34,7 +42,8 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, patch, post, put};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
@@ -45,6 +54,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::Fleet;
 use attempts::Attempts;
 use reply::Refusal;
+
+/// Bytes of a body: a pasted command line with all that a browser sends is a tenth of it.
+const MOST_BYTES: usize = 64 * 1024;
 
 /// What is in force now, whoever keeps it.
 pub trait InForce: Send + Sync {
@@ -58,8 +70,8 @@ pub struct Handles {
     pub in_force: Box<dyn InForce>,
     /// What came of the reloads.
     pub reloads: Arc<ReloadLog>,
-    /// Asks for a reload.
-    pub ask_reload: mpsc::Sender<ReloadRequest>,
+    /// Asks whoever follows the config.
+    pub ask: mpsc::Sender<Order>,
     /// What does not change while the process runs.
     pub process: Process,
     /// Requests under way.
@@ -93,6 +105,18 @@ struct Api {
     attempts: Attempts,
 }
 
+impl Api {
+    /// Asks whoever follows the config, and waits for the answer.
+    ///
+    /// # Errors
+    /// Too much was asked before, or the gateway is about to stop.
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.handles.ask.try_send(order(reply)).map_err(|_| Refusal::Busy)?;
+        answer.await.map_err(|_| Refusal::Busy)
+    }
+}
+
 /// Serves the admin API on a bound socket, on a thread of its own, for the rest of the process's life.
 ///
 /// # Errors
@@ -122,13 +146,21 @@ fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route("/metrics", get(metrics::show))
         .route("/api/status", get(status::show))
-        .route("/api/keys", get(keys::list))
+        .route("/api/keys", get(keys::list).post(changes::add_key))
         .route("/api/upstreams", get(upstreams::list))
         .route("/api/denials", get(denials::list))
         .route("/api/denials/{request_id}", get(denials::show))
         .route("/api/reload", post(reload::ask))
+        .route("/api/config", get(config::show))
+        .route("/api/config/auth_mode", put(changes::auth_mode))
+        .route("/api/config/allow_lan_access", put(changes::allow_lan_access))
+        .route("/api/config/api_key", put(changes::api_key))
+        .route("/api/config/api_key/regenerate", post(changes::regenerate))
+        .route("/api/config/api_key/reveal", post(config::reveal))
+        .route("/api/keys/{name}", patch(changes::key).delete(changes::remove_key))
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::check))
         .with_state(api)
 }

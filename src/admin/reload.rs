@@ -9,14 +9,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
 
-use super::Api;
 use super::reply::Refusal;
+use super::{Api, Order};
 use crate::clock::UnixSeconds;
-
-/// Asks for a reload; the answer comes when it is done.
-pub type ReloadRequest = oneshot::Sender<Arc<LastReload>>;
 
 /// What came of one reload.
 #[derive(Clone, Debug, Serialize)]
@@ -119,21 +115,11 @@ impl ReloadLog {
 }
 
 /// `POST /api/reload`: reads the config again, and answers when that is done.
-pub(super) async fn ask(State(api): State<Arc<Api>>) -> Response {
-    let (reply, done) = oneshot::channel();
-    if let Err(mpsc::error::TrySendError::Full(_) | mpsc::error::TrySendError::Closed(_)) =
-        api.handles.ask_reload.try_send(reply)
-    {
-        return Refusal::Busy.into_response();
-    }
-    match done.await {
-        Ok(last) => {
-            let status = match last.outcome {
-                Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
-                Outcome::Started | Outcome::Accepted => StatusCode::OK,
-            };
-            (status, Json(&*last)).into_response()
-        }
-        Err(_) => Refusal::Busy.into_response(),
-    }
+pub(super) async fn ask(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
+    let last = api.ask(Order::Reload).await?;
+    let status = match last.outcome {
+        Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        Outcome::Started | Outcome::Accepted => StatusCode::OK,
+    };
+    Ok((status, Json(&*last)).into_response())
 }

@@ -1,12 +1,17 @@
 //! What the admin API says when it does not do what was asked: one closed enum, one shape.
 
+use std::borrow::Cow;
+
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::NotChanged;
+
 /// Why the admin API does not answer what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The `Host` is no name of this listener.
     ForeignHost,
@@ -28,10 +33,20 @@ pub(super) enum Refusal {
     TimedOut,
     /// The gateway is busy with what was asked before.
     Busy,
+    /// What was sent cannot be understood; says why.
+    BadRequest(String),
+    /// The body is no JSON, by its `Content-Type`.
+    NotJson,
+    /// The body is too large.
+    TooLarge,
+    /// A change that does not say what it is a change of.
+    IfMatchMissing,
+    /// Nothing was changed.
+    NotChanged(NotChanged),
 }
 
 impl Refusal {
-    fn status(self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossSite | Self::NoTokenConfigured => StatusCode::FORBIDDEN,
@@ -41,10 +56,21 @@ impl Refusal {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::IfMatchMissing => StatusCode::PRECONDITION_REQUIRED,
+            Self::NotChanged(why) => match why {
+                NotChanged::Stale => StatusCode::PRECONDITION_FAILED,
+                NotChanged::NotEditable(_) => StatusCode::CONFLICT,
+                NotChanged::NotFound => StatusCode::NOT_FOUND,
+                NotChanged::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                NotChanged::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            },
         }
     }
 
-    fn code(self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Self::ForeignHost => "foreign_host",
             Self::CrossSite => "cross_site",
@@ -56,11 +82,22 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TimedOut => "timed_out",
             Self::Busy => "busy",
+            Self::BadRequest(_) => "bad_request",
+            Self::NotJson => "not_json",
+            Self::TooLarge => "too_large",
+            Self::IfMatchMissing => "if_match_missing",
+            Self::NotChanged(why) => match why {
+                NotChanged::Stale => "config_changed",
+                NotChanged::NotEditable(_) => "not_editable",
+                NotChanged::NotFound => "not_found",
+                NotChanged::Rejected(_) => "rejected",
+                NotChanged::Failed(_) => "not_written",
+            },
         }
     }
 
-    fn message(self) -> &'static str {
-        match self {
+    fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::ForeignHost => {
                 "The Host of this request is no name of the admin listener. Use localhost, 127.0.0.1 or [::1]."
             }
@@ -77,13 +114,34 @@ impl Refusal {
             Self::MethodNotAllowed => "This method does nothing here.",
             Self::TimedOut => "It took too long.",
             Self::Busy => "The gateway is busy with what was asked before. Try again.",
-        }
+            Self::NotJson => "Send the body as `Content-Type: application/json`.",
+            Self::TooLarge => "The body is larger than 64 KiB.",
+            Self::IfMatchMissing => {
+                "Send the `ETag` of `GET /api/config` as `If-Match`, so that nobody else's change is lost."
+            }
+            Self::NotChanged(NotChanged::Stale) => {
+                "The config file was changed in the meantime. Look at it again (`GET /api/config`)."
+            }
+            Self::NotChanged(NotChanged::NotFound) => "There is no such key in the config file.",
+            Self::NotChanged(NotChanged::Rejected(_)) => {
+                "The config would have problems, so nothing was written."
+            }
+            Self::BadRequest(why)
+            | Self::NotChanged(NotChanged::NotEditable(why) | NotChanged::Failed(why)) => {
+                return Cow::Owned(why.clone());
+            }
+        })
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code(), "message": self.message()}});
+        let mut body = json!({"error": {"code": self.code(), "message": self.message()}});
+        if let Self::NotChanged(NotChanged::Rejected(problems)) = &self
+            && let Some(error) = body.get_mut("error").and_then(serde_json::Value::as_object_mut)
+        {
+            error.insert("problems".to_owned(), problems.clone().into());
+        }
         let mut response = (self.status(), Json(body)).into_response();
         let extra = match self {
             Self::TokenMissing | Self::TokenWrong => {
@@ -96,4 +154,28 @@ impl IntoResponse for Refusal {
         response.headers_mut().insert(extra.0, HeaderValue::from_static(extra.1));
         response
     }
+}
+
+impl From<NotChanged> for Refusal {
+    fn from(why: NotChanged) -> Self {
+        Self::NotChanged(why)
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Self::NotJson,
+            other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
+            // It names the field and what was expected, not what was sent.
+            JsonRejection::JsonDataError(error) => Self::BadRequest(unquoted(&error.body_text())),
+            _ => Self::BadRequest("The body is no JSON.".to_owned()),
+        }
+    }
+}
+
+/// What was sent may be a secret in the wrong field: it is not repeated.
+fn unquoted(message: &str) -> String {
+    let known = message.split("invalid type").next().unwrap_or_default();
+    if known.len() == message.len() { message.to_owned() } else { format!("{known}another type is expected") }
 }

@@ -82,7 +82,7 @@ impl Status {
     }
 }
 
-fn why(configured: AuthMode, effective: EffectiveMode, exposure: Exposure) -> &'static str {
+pub(super) fn why(configured: AuthMode, effective: EffectiveMode, exposure: Exposure) -> &'static str {
     match (configured, effective, exposure) {
         (AuthMode::Auto, EffectiveMode::Off, _) => {
             "`auto` asks nobody for a key, because only this machine can connect."

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::document::Document;
 use super::fault::Kind;
+use super::masked::masked;
 use super::reader::Reader;
 use super::secrets::{self, Readers};
 use super::{Config, Env, MAX_PROBLEMS, Source, repair, text};
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub source: Source,
     /// What is doubtful, but works.
     pub warnings: Vec<Problem>,
+    /// What is written in it, for people: without secrets and digests.
+    pub shown: serde_json::Value,
     /// All files it was read from: the config file and the secrets that have one of their own.
     pub files: Vec<PathBuf>,
 }
@@ -135,15 +138,17 @@ impl<'a> Reading<'a> {
             }
         };
         let mut touched = BTreeSet::new();
+        let written = value.clone();
         let config = self.typed(value, &mut touched).map(|mut config| {
             self.fill_secrets(&mut config, &mut touched);
             config
         });
         match config {
-            Some(config) if !self.problems.iter().any(Problem::is_error) => {
+            Some(mut config) if !self.problems.iter().any(Problem::is_error) => {
+                let shown = masked(written, &mut config);
                 in_order(&mut self.problems, &self.source);
                 let Self { source, problems: warnings, files, .. } = self;
-                Ok(Loaded { config, source, warnings, files })
+                Ok(Loaded { config, source, warnings, shown, files })
             }
             config => Err(self.failure(config.map(|config| Box::new(Partial { config, touched })))),
         }

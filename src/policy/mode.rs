@@ -29,6 +29,9 @@ pub enum EffectiveMode {
 }
 
 impl AuthMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Strict, Self::AllExceptHealth, Self::Auto];
+
     /// What this mode means while `exposure` says who can connect.
     pub fn resolve(self, exposure: Exposure) -> EffectiveMode {
         match (self, exposure) {

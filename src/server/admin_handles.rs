@@ -10,7 +10,7 @@ use crate::policy::{PolicyHandle, Snapshot};
 use crate::proxy::Live;
 use crate::upstream::Fleet;
 
-/// Reloads that may wait for their turn.
+/// Reloads and changes that may wait for their turn.
 pub(super) const MOST_WAITING: usize = 8;
 
 /// Binds the admin listener. The embedded default does without it where its port is taken: it is there to be tried at

@@ -8,10 +8,13 @@
 mod admin_handles;
 mod admission;
 mod bind;
+mod change;
+mod config_file;
 mod denials;
 mod expiry;
 mod h2c;
 mod listener;
+mod orders;
 mod reload;
 mod signals;
 mod source;
@@ -114,7 +117,7 @@ pub enum RunError {
 /// Whatever kept it from starting; nothing has been served then.
 pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), RunError> {
     let Options { config: source, listen, origin } = options;
-    let LoadedPolicy { config, compiled, files, warnings } =
+    let LoadedPolicy { config, shown, compiled, files, warnings } =
         source.load(&listen, 1, None).map_err(|Rejected(problems)| RunError::Config(problems))?;
     let Compiled { snapshot, startup, .. } = compiled;
     log_warnings(&warnings);
@@ -144,13 +147,13 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let ended = serve(server, stopper.clone())?;
     ready(&addresses);
 
-    let (ask_reload, reloads_asked) = mpsc::channel(admin_handles::MOST_WAITING);
+    let (ask, orders) = mpsc::channel(admin_handles::MOST_WAITING);
     let mut admin_api = None;
     if let Some(BoundListener { address, socket }) = admin {
         let handles = admin::Handles {
             in_force: Box::new(admin_handles::Shown(Arc::clone(&live))),
             reloads: Arc::clone(&reloads),
-            ask_reload,
+            ask,
             process: process(&source, &startup, addresses, address),
             requests,
             connections: connections.open,
@@ -160,7 +163,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
         admin_api = Some(serve_admin(socket, handles)?);
     }
     let resolve_now = Arc::new(Notify::new());
-    let in_force = InForce { config, files, startup };
+    let in_force = InForce { config, shown, files, startup };
     let reloader =
         Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now), reloads);
     upgrade::relieve_predecessor();
@@ -170,7 +173,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
         connections,
         stopper,
         signals,
-        reloads_asked,
+        orders,
         admin: admin_api,
         upgrade,
         access_log: log_control,

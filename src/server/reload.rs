@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::expiry;
 use super::source::{ConfigSource, LoadedPolicy, Rejected};
 use super::watch::FileWatch;
-use crate::admin::{LastReload, ReloadLog};
+use crate::admin::ReloadLog;
 use crate::clock;
 use crate::config::Config;
 use crate::limit::Ledger;
@@ -35,6 +35,8 @@ pub(super) enum Trigger {
 #[derive(Debug)]
 pub(super) struct InForce {
     pub(super) config: Config,
+    /// The same for people, without secrets.
+    pub(super) shown: serde_json::Value,
     /// Every file that it was read from.
     pub(super) files: Vec<PathBuf>,
     /// What the process was started with, which no reload changes.
@@ -44,16 +46,16 @@ pub(super) struct InForce {
 /// Follows the config.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    source: ConfigSource,
-    listen: Vec<SocketAddr>,
-    live: Arc<PolicyHandle<Live>>,
+    pub(super) source: ConfigSource,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) live: Arc<PolicyHandle<Live>>,
     resolve_now: Arc<Notify>,
     watch: FileWatch,
-    in_force: InForce,
+    pub(super) in_force: InForce,
     /// Why the last one was not taken, so that it is not said at every stir of the file.
     rejected: Option<Rejected>,
     /// What came of it, for the admin API.
-    log: Arc<ReloadLog>,
+    pub(super) log: Arc<ReloadLog>,
 }
 
 impl Reloader {
@@ -68,11 +70,6 @@ impl Reloader {
     ) -> Self {
         let watch = FileWatch::new(&in_force.files);
         Self { source, listen, in_force, live, resolve_now, watch, rejected: None, log }
-    }
-
-    /// What came of the last reload.
-    pub(super) fn last(&self) -> Arc<LastReload> {
-        self.log.last()
     }
 
     /// Waits until something happened to a file of the config.
@@ -130,7 +127,7 @@ impl Reloader {
         let limits = Ledger::new(&snapshot, Some((&before.policy, &before.limits)), clock::ticks());
         let meters = self.live.load().meters.next(&snapshot);
         self.live.replace(Arc::new(Live { policy: snapshot, fleet, limits, meters }));
-        self.in_force.config = loaded.config;
+        (self.in_force.config, self.in_force.shown) = (loaded.config, loaded.shown);
         self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();
         expiry::warn(&self.live.load().policy.keys, clock::now());

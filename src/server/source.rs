@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, LoadFailure, Loaded};
 use crate::policy::{self, Compiled, Startup};
 use crate::problem::Problem;
 
@@ -21,6 +21,8 @@ pub enum ConfigSource {
 pub struct LoadedPolicy {
     /// The config as written.
     pub config: Config,
+    /// The same for people, without secrets; empty where there is no file.
+    pub shown: serde_json::Value,
     /// What it means.
     pub compiled: Compiled,
     /// Every file that it was read from.
@@ -53,38 +55,79 @@ impl ConfigSource {
         generation: u64,
         running: Option<&Startup>,
     ) -> Result<LoadedPolicy, Rejected> {
-        let (mut config, mut warnings, files, render): (_, _, _, Render) = match self {
-            Self::File(path) => {
-                let Loaded { config, source, warnings, files } = read(path)?;
-                (config, warnings, files, Box::new(move |problem| source.render(problem)))
-            }
-            Self::Embedded(config) => {
-                ((**config).clone(), Vec::new(), Vec::new(), Box::new(|problem| problem.message.clone()))
-            }
-        };
-        if !listen.is_empty() {
-            config.proxy.listen = listen.iter().map(ToString::to_string).collect();
+        match self {
+            Self::File(path) => compiled(read(path)?, listen, generation, running),
+            Self::Embedded(config) => embedded((**config).clone(), listen, generation, running),
         }
-        let all = |problems: &[Problem]| problems.iter().map(&render).collect();
-        let outcome = policy::compile(&config, generation, running);
-        config.forget_bulk();
-        match outcome {
-            Ok(compiled) => {
-                warnings.extend_from_slice(&compiled.warnings);
-                Ok(LoadedPolicy { config, compiled, files, warnings: all(&warnings) })
-            }
-            Err(problems) => Err(Rejected(all(&problems))),
-        }
+    }
+
+    /// What [`load`](Self::load) would make of the file if `bytes` were in it.
+    ///
+    /// # Errors
+    /// Everything that would be wrong with the config.
+    pub(super) fn preview(
+        &self,
+        bytes: &[u8],
+        listen: &[SocketAddr],
+        running: &Startup,
+    ) -> Result<LoadedPolicy, Rejected> {
+        let path = self.file().unwrap_or_default();
+        let loaded = config::parse(&path, bytes, &environment).map_err(rejected)?;
+        compiled(loaded, listen, 1, Some(running))
     }
 }
 
-/// A problem as a line of text, with its place in the file.
-type Render = Box<dyn Fn(&Problem) -> String>;
+fn compiled(
+    loaded: Loaded,
+    listen: &[SocketAddr],
+    generation: u64,
+    running: Option<&Startup>,
+) -> Result<LoadedPolicy, Rejected> {
+    let Loaded { mut config, source, mut warnings, shown, files } = loaded;
+    let all = |problems: &[Problem]| problems.iter().map(|problem| source.render(problem)).collect();
+    listen_instead(&mut config, listen);
+    let outcome = policy::compile(&config, generation, running);
+    config.forget_bulk();
+    match outcome {
+        Ok(compiled) => {
+            warnings.extend_from_slice(&compiled.warnings);
+            Ok(LoadedPolicy { config, shown, compiled, files, warnings: all(&warnings) })
+        }
+        Err(problems) => Err(Rejected(all(&problems))),
+    }
+}
+
+fn embedded(
+    mut config: Config,
+    listen: &[SocketAddr],
+    generation: u64,
+    running: Option<&Startup>,
+) -> Result<LoadedPolicy, Rejected> {
+    let all = |problems: &[Problem]| problems.iter().map(|problem| problem.message.clone()).collect();
+    listen_instead(&mut config, listen);
+    let compiled =
+        policy::compile(&config, generation, running).map_err(|problems| Rejected(all(&problems)))?;
+    let warnings = all(&compiled.warnings);
+    let shown = serde_json::Value::Object(serde_json::Map::new());
+    Ok(LoadedPolicy { config, shown, compiled, files: Vec::new(), warnings })
+}
+
+fn listen_instead(config: &mut Config, listen: &[SocketAddr]) {
+    if !listen.is_empty() {
+        config.proxy.listen = listen.iter().map(ToString::to_string).collect();
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 fn read(path: &Path) -> Result<Loaded, Rejected> {
-    config::load(path, &|name| std::env::var(name).ok()).map_err(|mut failure| {
-        // What is wrong between the values that could be read belongs to the same list.
-        failure.add_checks(|config| policy::compile(config, 1, None).err().unwrap_or_default());
-        Rejected(failure.problems.iter().map(|problem| failure.source.render(problem)).collect())
-    })
+    config::load(path, &environment).map_err(rejected)
+}
+
+fn rejected(mut failure: LoadFailure) -> Rejected {
+    // What is wrong between the values that could be read belongs to the same list.
+    failure.add_checks(|config| policy::compile(config, 1, None).err().unwrap_or_default());
+    Rejected(failure.problems.iter().map(|problem| failure.source.render(problem)).collect())
 }

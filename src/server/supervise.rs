@@ -11,7 +11,7 @@ use super::signals::{Asked, Signals};
 use super::stop::{self, Limits, Stopper};
 use super::upgrade::Upgrade;
 use super::{RunError, expiry};
-use crate::admin::{Listening, ReloadRequest};
+use crate::admin::{Listening, Order};
 use crate::clock;
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
@@ -26,8 +26,8 @@ pub(super) struct Supervisor {
     pub(super) connections: Arc<Connections>,
     pub(super) stopper: Stopper,
     pub(super) signals: Signals,
-    /// Reloads that the admin API asks for.
-    pub(super) reloads_asked: mpsc::Receiver<ReloadRequest>,
+    /// What the admin API asks for.
+    pub(super) orders: mpsc::Receiver<Order>,
     /// The admin API, if it is on.
     pub(super) admin: Option<Listening>,
     pub(super) upgrade: Upgrade,
@@ -69,11 +69,7 @@ impl Supervisor {
                         return Ok(());
                     }
                 },
-                Some(reply) = self.reloads_asked.recv() => {
-                    reloader.reload(Trigger::Signal).await;
-                    // Who asked may be gone.
-                    let _ = reply.send(reloader.last());
-                }
+                Some(order) = self.orders.recv() => reloader.carry_out(order).await,
                 how = self.upgrade.failed() => {
                     log::error!("not upgraded: the new process ended ({how}); this one goes on");
                 }
