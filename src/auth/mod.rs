@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod explain;
 mod facts;
 pub mod near_miss;
+pub mod pasted;
 mod permit;
 pub mod steps;
 

@@ -1,21 +1,17 @@
 //! `keygate explain`: what the gateway decides about a request, step by step, and why.
 
-mod curl;
-
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
 use super::running::{NoAnswer, Running};
 use super::{EXIT_CONFIG, config_file, print, print_error};
-use crate::auth::explain::{Decision, Explanation, Way, explain as explain_decision};
-use crate::auth::{Content, Facts};
+use crate::auth::explain::Decision;
+use crate::auth::pasted::Pasted;
 use crate::clock;
 use crate::policy::{Exposure, Snapshot};
 use crate::server::{ConfigSource, Rejected};
@@ -83,18 +79,6 @@ enum Reachable {
     Network,
 }
 
-/// A request as it would be sent.
-#[derive(Debug, Default)]
-struct Request {
-    method: Method,
-    path: Vec<u8>,
-    host: Option<String>,
-    headers: HeaderMap,
-    has_content: bool,
-    /// Headers that curl leaves out because nothing stands behind their colon.
-    left_out: Vec<String>,
-}
-
 pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(id) = &arguments.id {
         return of_denial(id, arguments);
@@ -116,8 +100,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let mut explanation = explain_request(&policy, &request, arguments.client);
-    name_left_out(&mut explanation, &request);
+    let explanation = request.explain(&policy, arguments.client, clock::now());
     if arguments.json {
         print(&serde_json::to_string_pretty(&explanation)?)?;
     } else {
@@ -181,71 +164,25 @@ fn policy(arguments: &Arguments) -> Result<Snapshot, Rejected> {
     Ok(snapshot)
 }
 
-fn explain_request(policy: &Snapshot, request: &Request, client: IpAddr) -> Explanation {
-    let content = if request.has_content { Content::Some } else { Content::None };
-    let facts = Facts { method: &request.method, path: &request.path, headers: &request.headers, content };
-    let way = Way { host: request.host.as_deref().map(str::as_bytes), client: Some(client) };
-    explain_decision(policy, &facts, way, clock::now())
+fn request(arguments: &Arguments) -> anyhow::Result<Pasted> {
+    Ok(match arguments.curl.as_slice() {
+        [] => from_options(arguments)?,
+        [one] if one == "-" => Pasted::from_curl(&read_standard_input()?)?,
+        [one] if one.contains(char::is_whitespace) => Pasted::from_curl(one)?,
+        words => Pasted::from_words(words)?,
+    })
 }
 
-/// curl does not send a header that has no value: the unset variable shows as no header at all.
-fn name_left_out(explanation: &mut Explanation, request: &Request) {
-    let credential = request.left_out.iter().find(|name| crate::auth::is_credential_header(name));
-    if let (Some(name), Some(diagnosis)) = (credential, &mut explanation.diagnosis)
-        && request.headers.is_empty()
-    {
-        *diagnosis = crate::auth::diagnosis::left_out(name);
-    }
-}
-
-fn request(arguments: &Arguments) -> anyhow::Result<Request> {
-    match arguments.curl.as_slice() {
-        [] => from_options(arguments),
-        [one] if one == "-" => curl::parse(&split(&read_standard_input()?)?),
-        [one] if one.contains(char::is_whitespace) => curl::parse(&split(one)?),
-        words => curl::parse(words),
-    }
-}
-
-fn from_options(arguments: &Arguments) -> anyhow::Result<Request> {
-    let mut request = Request {
-        method: arguments.method.parse().context("this is no method")?,
-        path: arguments.path.split('?').next().unwrap_or_default().as_bytes().to_vec(),
-        ..Request::default()
-    };
+fn from_options(arguments: &Arguments) -> anyhow::Result<Pasted> {
+    let mut request = Pasted::new(&arguments.method, &arguments.path)?;
     for line in &arguments.header {
-        let (name, value) =
-            line.split_once(':').with_context(|| "a header is written `Name: value`".to_owned())?;
-        request.add(name, value)?;
+        request.add_line(line)?;
     }
     Ok(request)
-}
-
-impl Request {
-    fn add(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let name: HeaderName = name.trim().parse().context("this is no name of a header")?;
-        let value =
-            HeaderValue::from_bytes(value.trim().as_bytes()).context("this is no value of a header")?;
-        if name == http::header::HOST {
-            self.host = Some(value.to_str().unwrap_or_default().to_owned());
-        } else {
-            self.headers.append(name, value);
-        }
-        Ok(())
-    }
 }
 
 fn read_standard_input() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().lock().take(LONGEST_INPUT).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// A command line as a shell splits it. Variables stay as they are.
-fn split(line: &str) -> anyhow::Result<Vec<String>> {
-    let line = line.replace("\\\r\n", " ").replace("\\\n", " ");
-    match shlex::split(&curl::without_ansi_quotes(&line)) {
-        Some(words) => Ok(words),
-        None => bail!("the command line ends within quotes"),
-    }
 }

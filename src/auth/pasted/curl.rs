@@ -1,10 +1,9 @@
 //! The request that a curl command line would send.
 
-use anyhow::{Context, bail};
 use base64::Engine;
 use http::{Method, Uri, header};
 
-use super::Request;
+use super::{Pasted, Unreadable};
 
 /// Options whose value changes nothing here.
 const WITH_VALUE: &[&str] = &[
@@ -74,11 +73,11 @@ struct Line {
     head: bool,
 }
 
-pub(super) fn parse(words: &[String]) -> anyhow::Result<Request> {
+pub(super) fn parse(words: &[String]) -> Result<Pasted, Unreadable> {
     let mut words = words.iter().map(String::as_str).peekable();
     let program = words.next().unwrap_or_default();
     if program != "curl" && !program.ends_with("/curl") {
-        bail!("a command line behind `--` begins with `curl`");
+        return Err(Unreadable::because("a command line begins with `curl`"));
     }
     let mut line = Line::default();
     while let Some(word) = words.next() {
@@ -93,12 +92,12 @@ pub(super) fn parse(words: &[String]) -> anyhow::Result<Request> {
                     continue;
                 }
                 let rest = flags.get(at..).filter(|rest| !rest.is_empty());
-                line.option(&name, rest.or_else(|| words.next()).with_context(|| needs_value(&name))?);
+                line.option(&name, rest.or_else(|| words.next()).ok_or_else(|| needs_value(&name))?);
                 break;
             }
         } else if word.starts_with("--") {
             if takes_value(word) {
-                line.option(word, words.next().with_context(|| needs_value(word))?);
+                line.option(word, words.next().ok_or_else(|| needs_value(word))?);
             } else {
                 line.flag(word);
             }
@@ -109,8 +108,8 @@ pub(super) fn parse(words: &[String]) -> anyhow::Result<Request> {
     line.request()
 }
 
-fn needs_value(option: &str) -> String {
-    format!("curl's `{option}` needs a value")
+fn needs_value(option: &str) -> Unreadable {
+    Unreadable::because(format!("curl's `{option}` needs a value"))
 }
 
 fn takes_value(option: &str) -> bool {
@@ -142,10 +141,12 @@ impl Line {
         }
     }
 
-    fn request(self) -> anyhow::Result<Request> {
-        let url = self.url.context("the curl command line has no URL")?;
+    fn request(self) -> Result<Pasted, Unreadable> {
+        let url = self.url.ok_or_else(|| Unreadable::because("the curl command line has no URL"))?;
         let with_scheme = if url.contains("://") { url } else { format!("http://{url}") };
-        let uri: Uri = with_scheme.parse().context("the URL of the curl command line cannot be read")?;
+        let uri: Uri = with_scheme
+            .parse()
+            .map_err(|_| Unreadable::because("the URL of the curl command line cannot be read"))?;
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let (in_url, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user.to_owned()), host),
@@ -153,17 +154,17 @@ impl Line {
         };
         let content = self.content.filter(|_| !self.as_query);
         let default = if self.head { "HEAD" } else { content.unwrap_or("GET") };
-        let mut request = Request {
+        let mut request = Pasted {
             method: self
                 .method
                 .as_deref()
                 .unwrap_or(default)
                 .parse::<Method>()
-                .context("this is no method")?,
+                .map_err(|_| Unreadable::because("this is no method"))?,
             path: uri.path().as_bytes().to_vec(),
             host: Some(host.to_owned()),
             has_content: content.is_some(),
-            ..Request::default()
+            ..Pasted::default()
         };
         for line in &self.headers {
             add(&mut request, line)?;
@@ -182,7 +183,7 @@ impl Line {
 }
 
 /// `Name: value`; `Name;` is an empty value; `Name:` without one is not sent (curl's manual, `--header`).
-fn add(request: &mut Request, line: &str) -> anyhow::Result<()> {
+fn add(request: &mut Pasted, line: &str) -> Result<(), Unreadable> {
     match line.split_once(':') {
         Some((name, value)) if value.trim().is_empty() => {
             request.left_out.push(name.trim().to_owned());
@@ -192,7 +193,7 @@ fn add(request: &mut Request, line: &str) -> anyhow::Result<()> {
         None => match line.strip_suffix(';') {
             Some(name) => request.add(name, ""),
             None if line.starts_with('@') => {
-                bail!("headers from a file (`-H @FILE`) are not read; give them with -H")
+                Err(Unreadable::because("headers from a file (`-H @FILE`) are not read; give them with -H"))
             }
             None => Ok(()),
         },
