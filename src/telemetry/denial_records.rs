@@ -175,6 +175,17 @@ impl DenialRecords {
         self.newest_first().filter_map(|slot| slot.explained().cloned()).take(most).collect()
     }
 
+    /// Those explained after number `seen`, each with its number: the last ones, not more than `most`, the oldest first.
+    pub fn since(&self, seen: u64, most: usize) -> Vec<(u64, Denial)> {
+        let last = self.analysed.load(Ordering::SeqCst);
+        let first = seen.max(last.saturating_sub(most.min(KEPT) as u64)) + 1;
+        let denial = |number| {
+            let slot = self.slot(number).filter(|slot| slot.number == number)?;
+            Some((number, slot.explained()?.clone()))
+        };
+        (first..=last).filter_map(denial).collect()
+    }
+
     fn newest_first(&self) -> impl Iterator<Item = MutexGuard<'_, Slot>> {
         let count = self.count.load(Ordering::SeqCst);
         (count.saturating_sub(KEPT as u64) + 1..=count).rev().filter_map(|number| self.slot(number))

@@ -6,6 +6,10 @@
 //! Labels are names from the config and words of closed lists, never what a caller sent; and no more than
 //! [`MOST_ROUTES`] routes have a label of their own.
 
+mod totals;
+
+pub use totals::{Totals, UpstreamTotals};
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::clock::{self, Ticks};
+use crate::clock;
 use crate::policy::EjectionRule;
 
 /// The state of one address.
@@ -35,8 +35,18 @@ impl Health {
     }
 
     pub(super) fn is_ejected(&self) -> bool {
+        self.ejected_for().is_some()
+    }
+
+    /// How much longer it is left out.
+    pub(super) fn ejected_for(&self) -> Option<Duration> {
         let until = self.out_until.load(Relaxed);
-        until != 0 && clock::ticks() < Ticks(until)
+        // Nearly always 0: the clock is not asked.
+        if until == 0 {
+            return None;
+        }
+        let left = until.saturating_sub(clock::ticks().0);
+        (left > 0).then(|| Duration::from_nanos(left))
     }
 
     pub(super) fn under_way(&self) -> usize {

@@ -12,7 +12,7 @@ mod peer;
 pub mod resolve;
 
 pub use health::Taken;
-pub use peer::{Peer, address_of as peer_address};
+pub use peer::{AddressReading, Peer, address_of as peer_address};
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::protocols::ALPN;
@@ -35,6 +36,19 @@ pub struct Peer {
 pub(super) struct Address {
     pub(super) http: HttpPeer,
     pub(super) health: Arc<Health>,
+}
+
+/// How one address does.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressReading {
+    /// Which one.
+    pub address: SocketAddr,
+    /// Its health check fails.
+    pub down: bool,
+    /// It failed too often, and is left out for so much longer.
+    pub ejected_for: Option<Duration>,
+    /// Requests under way on it.
+    pub in_flight: usize,
 }
 
 impl Address {
@@ -72,7 +86,7 @@ impl Peer {
     }
 
     /// Its share, relative to the other peers'.
-    pub(super) fn weight(&self) -> u32 {
+    pub fn weight(&self) -> u32 {
         self.weight
     }
 
@@ -84,6 +98,20 @@ impl Peer {
     /// The addresses that requests go to now: neither ejected nor failing their health check.
     pub fn healthy_addresses(&self) -> usize {
         self.resolved.load().iter().filter(|address| address.health.is_in()).count()
+    }
+
+    /// How each of its addresses does.
+    pub fn readings(&self) -> Vec<AddressReading> {
+        let reading = |address: &Arc<Address>| {
+            let health = &address.health;
+            Some(AddressReading {
+                address: address.at()?,
+                down: health.down.load(Ordering::Relaxed),
+                ejected_for: health.ejected_for(),
+                in_flight: health.under_way(),
+            })
+        };
+        self.resolved.load().iter().filter_map(reading).collect()
     }
 
     /// Puts new addresses in place of the old ones, for requests that choose a peer from now on.
