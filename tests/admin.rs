@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::support::{Client, Gateway, KEY, Origin, Response, config, keygate, run_to_end};
 
-const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 
 /// A config in `mode` with an admin listener of its own.
-fn administered(mode: &str, origin: &Origin) -> String {
+pub(crate) fn administered(mode: &str, origin: &Origin) -> String {
     config(mode, origin)
         .replace("admin: {enabled: false}", &format!("admin: {{listen: '127.0.0.1:0', token: {TOKEN}}}"))
 }
@@ -20,8 +20,18 @@ fn send(address: SocketAddr, request_line: &str, fields: &str) -> Response {
     Client::connect(address).exchange(request)
 }
 
-fn ask(address: SocketAddr, request_line: &str) -> Response {
+pub(crate) fn ask(address: SocketAddr, request_line: &str) -> Response {
     send(address, request_line, &format!("Authorization: Bearer {TOKEN}\r\n"))
+}
+
+/// Sends JSON.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &Value) -> Response {
+    let body = body.to_string();
+    Client::connect(address).exchange(format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
 }
 
 fn status(address: SocketAddr) -> Value {
@@ -30,7 +40,7 @@ fn status(address: SocketAddr) -> Value {
     response.json()
 }
 
-fn code(response: &Response) -> String {
+pub(crate) fn code(response: &Response) -> String {
     response.json()["error"]["code"].as_str().unwrap().to_owned()
 }
 

@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
+use crate::admin::{TOKEN, code};
 use crate::support::{Client, Gateway, KEY, Origin, Response};
-
-const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 
 /// A config as somebody keeps it who knows why everything is there.
 fn commented(origin: &Origin) -> String {
@@ -56,10 +55,6 @@ fn changed(admin: SocketAddr, request_line: &str, body: &Value) -> Value {
     assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(response.json()["etag"], response.header("etag").unwrap());
     response.json()
-}
-
-fn code(response: &Response) -> String {
-    response.json()["error"]["code"].as_str().unwrap().to_owned()
 }
 
 fn status_with(gateway: &Gateway, key: &str) -> u16 {

@@ -11,6 +11,8 @@ mod access_log;
 mod admin;
 /// Changes through the admin API.
 mod admin_changes;
+/// The admin API as things happen: events, and requests that are pasted.
+mod admin_live;
 /// What web pages may do.
 mod browsers;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.

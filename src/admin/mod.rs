@@ -12,6 +12,8 @@
 //! | `GET /api/denials` | the last denials, explained | `denials` |
 //! | `GET /api/denials/ID` | one of them, by its request id | `denials` |
 //! | `POST /api/reload` | reads the config again | `reload` |
+//! | `POST /api/explain` | what is decided about a request that is pasted | `explain` |
+//! | `GET /api/events` | what happens, as it happens | `events` |
 //! | `GET /api/config` | what is configured, without secrets | `config` |
 //! | `PUT /api/config/…` | changes of a field | `changes` |
 //! | `POST /api/config/api_key/…` | a new primary key, or the one in force | `changes` |
@@ -23,6 +25,8 @@ mod attempts;
 mod changes;
 mod config;
 mod denials;
+mod events;
+mod explain;
 mod guard;
 mod keys;
 mod listener;
@@ -44,7 +48,7 @@ use std::{io, thread};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, patch, post, put};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
 use crate::policy::{Exposure, Snapshot};
@@ -103,6 +107,8 @@ pub struct Process {
 struct Api {
     handles: Handles,
     attempts: Attempts,
+    /// Places for streams of events.
+    streams: Arc<Semaphore>,
 }
 
 impl Api {
@@ -124,7 +130,8 @@ impl Api {
 pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<Listening> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (open, closed) = oneshot::channel::<()>();
-    let routes = routes(Arc::new(Api { handles, attempts: Attempts::default() }));
+    let streams = Arc::new(Semaphore::new(events::MOST_STREAMS));
+    let routes = routes(Arc::new(Api { handles, attempts: Attempts::default(), streams }));
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
@@ -151,6 +158,8 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/api/denials", get(denials::list))
         .route("/api/denials/{request_id}", get(denials::show))
         .route("/api/reload", post(reload::ask))
+        .route("/api/explain", post(explain::explain))
+        .route("/api/events", get(events::stream))
         .route("/api/config", get(config::show))
         .route("/api/config/auth_mode", put(changes::auth_mode))
         .route("/api/config/allow_lan_access", put(changes::allow_lan_access))

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     TimedOut,
     /// The gateway is busy with what was asked before.
     Busy,
+    /// There are too many streams of events.
+    StreamsFull,
     /// What was sent cannot be understood; says why.
     BadRequest(String),
     /// The body is no JSON, by its `Content-Type`.
@@ -55,7 +57,7 @@ impl Refusal {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::StreamsFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -82,6 +84,7 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::TimedOut => "timed_out",
             Self::Busy => "busy",
+            Self::StreamsFull => "streams_full",
             Self::BadRequest(_) => "bad_request",
             Self::NotJson => "not_json",
             Self::TooLarge => "too_large",
@@ -114,6 +117,7 @@ impl Refusal {
             Self::MethodNotAllowed => "This method does nothing here.",
             Self::TimedOut => "It took too long.",
             Self::Busy => "The gateway is busy with what was asked before. Try again.",
+            Self::StreamsFull => "There are 16 streams of events already.",
             Self::NotJson => "Send the body as `Content-Type: application/json`.",
             Self::TooLarge => "The body is larger than 64 KiB.",
             Self::IfMatchMissing => {
@@ -148,7 +152,7 @@ impl IntoResponse for Refusal {
                 (header::WWW_AUTHENTICATE, "Bearer realm=\"keygate admin\"")
             }
             Self::TooManyAttempts => (header::RETRY_AFTER, "10"),
-            Self::Busy => (header::RETRY_AFTER, "1"),
+            Self::Busy | Self::StreamsFull => (header::RETRY_AFTER, "1"),
             _ => return response,
         };
         response.headers_mut().insert(extra.0, HeaderValue::from_static(extra.1));
