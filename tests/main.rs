@@ -11,6 +11,8 @@ mod access_log;
 mod admin;
 /// Changes through the admin API.
 mod admin_changes;
+/// `keygate admin`: a gateway that runs, asked and changed from a terminal.
+mod admin_command;
 /// The admin API as things happen: events, and requests that are pasted.
 mod admin_live;
 /// What web pages may do.

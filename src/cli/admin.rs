@@ -1,33 +1,31 @@
-//! `keygate admin`: asks a gateway that runs, through its admin API.
+//! `keygate admin`: asks a gateway that runs, and changes its config, through its admin API.
 
-use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpStream};
+mod connection;
+mod show;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{EXIT_CONFIG, config_file, print, print_error};
-use crate::secret::Secret;
 use crate::server::{ConfigSource, Rejected};
+use connection::Gateway;
+use show::text;
 
-/// How long the gateway may take; a reload waits for names that are looked up.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// More is no answer of an admin API.
-const LARGEST_ANSWER: u64 = 64 << 20;
-
-/// Ask a gateway that runs.
+/// Ask a gateway that runs, or change its config.
 ///
-/// Address and token are those of the config that it was started with.
+/// Address and token are those of the config that it was started with. A change is written to the config file, which keeps
+/// its comments, and is in force when the command ends.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   keygate admin status
+  keygate admin denials --follow
+  keygate admin keys create alice --expires-at 2027-01-31T00:00:00Z
+  keygate admin set auth_mode strict
   keygate admin -c /etc/keygate/keygate.yaml reload
 
 Exit status: 0 if it was done, 2 if the config cannot be used, 1 otherwise.")]
@@ -39,16 +37,80 @@ pub(super) struct Arguments {
     question: Question,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Question {
     /// What is in force, and why.
     Status,
-    /// Who may use the gateway.
-    Keys,
+    /// Who may use the gateway; or make, switch or remove a key.
+    Keys {
+        #[command(subcommand)]
+        change: Option<KeyChange>,
+    },
     /// Where requests go.
     Upstreams,
+    /// Who was refused lately, and why.
+    Denials {
+        /// Go on with those that come.
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Change a setting.
+    Set {
+        #[command(subcommand)]
+        setting: Setting,
+    },
+    /// Put a new primary key in place of the one in force, and print it.
+    Regenerate {
+        /// How many seconds the old one still counts.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        keep_old: u64,
+    },
     /// Read the config again, and say what came of it.
     Reload,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum KeyChange {
+    /// Make a key, and print it this once.
+    Create {
+        /// Whose it is.
+        name: String,
+        /// Until when it counts, as RFC 3339.
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+    },
+    /// Let a key be used again.
+    Enable {
+        /// Whose it is.
+        name: String,
+    },
+    /// Refuse a key from now on.
+    Disable {
+        /// Whose it is.
+        name: String,
+    },
+    /// Take a key out of the config.
+    Remove {
+        /// Whose it is.
+        name: String,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Setting {
+    /// Who needs a key.
+    #[command(name = "auth_mode")]
+    AuthMode {
+        /// `off`, `strict`, `all_except_health` or `auto`.
+        mode: String,
+    },
+    /// Whether other machines can connect; takes effect with a restart.
+    #[command(name = "allow_lan_access")]
+    AllowLanAccess {
+        /// `true` or `false`.
+        #[arg(action = clap::ArgAction::Set)]
+        allowed: bool,
+    },
 }
 
 pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -62,107 +124,105 @@ pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let address = loaded.compiled.startup.admin.context("`admin.enabled` is false in this config")?;
     let token = loaded.config.admin.token.context("this config has no `admin.token`")?.value;
-    let (request, show): (_, fn(&Value) -> String) = match arguments.question {
-        Question::Status => ("GET /api/status", status),
-        Question::Keys => ("GET /api/keys", keys),
-        Question::Upstreams => ("GET /api/upstreams", upstreams),
-        Question::Reload => ("POST /api/reload", reload),
-    };
-    let (code, answer) = ask(address, request, &token)?;
-    if let Some(message) = answer.pointer("/error/message") {
-        bail!("{}", text(message));
+    let gateway = Gateway { address, token };
+    match &arguments.question {
+        Question::Status => look(&gateway, "GET /api/status", show::status),
+        Question::Keys { change: None } => look(&gateway, "GET /api/keys", show::keys),
+        Question::Keys { change: Some(change) } => change.make(&gateway),
+        Question::Upstreams => look(&gateway, "GET /api/upstreams", show::upstreams),
+        Question::Denials { follow: false } => look(&gateway, "GET /api/denials", show::denials),
+        Question::Denials { follow: true } => follow(&gateway),
+        Question::Set { setting } => setting.make(&gateway),
+        Question::Regenerate { keep_old } => {
+            let body = json!({"keep_old_seconds": keep_old});
+            change(&gateway, "POST /api/config/api_key/regenerate", &body)
+        }
+        Question::Reload => look(&gateway, "POST /api/reload", show::reload),
     }
+}
+
+fn look(gateway: &Gateway, request: &str, show: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+    let (code, answer) = gateway.ask(request, None)?;
+    refused(&answer)?;
     print(show(&answer).trim_end())?;
     Ok(if code < 300 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One request of HTTP/1.0: the answer ends with the connection, so there is nothing to it.
-fn ask(address: SocketAddr, request: &str, token: &Secret) -> anyhow::Result<(u16, Value)> {
-    let unreachable = || format!("no gateway answers on `{address}`; does it run with this config?");
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).with_context(unreachable)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    let token = token.expose();
-    write!(stream, "{request} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(LARGEST_ANSWER).read_to_string(&mut answer).with_context(unreachable)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| anyhow!(unreachable()))?;
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let code = code.ok_or_else(|| anyhow!(unreachable()))?;
-    Ok((code, serde_json::from_str(body).with_context(unreachable)?))
-}
-
-/// A value as people read it.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
+/// A change of the file as it is now. A key that was made is the only line of standard output.
+fn change(gateway: &Gateway, request: &str, body: &Value) -> anyhow::Result<ExitCode> {
+    let (_, config) = gateway.ask("GET /api/config", None)?;
+    refused(&config)?;
+    if let Some(why) = config.get("not_editable").and_then(Value::as_str) {
+        bail!("{why}");
     }
-}
-
-/// Writing to a string cannot fail, here and below.
-fn row(page: &mut String, name: &str, value: impl std::fmt::Display) {
-    let _ = writeln!(page, "{name:<16}{value}");
-}
-
-fn status(answer: &Value) -> String {
-    let at = |pointer: &str| text(answer.pointer(pointer).unwrap_or(&Value::Null));
-    let mut page = String::new();
-    row(
-        &mut page,
-        "keygate",
-        format_args!("{} (pid {}), up {} s", at("/version"), at("/pid"), at("/uptime_seconds")),
-    );
-    row(&mut page, "config", at("/config_file"));
-    row(&mut page, "generation", at("/generation"));
-    let (configured, effective) = (at("/auth_mode/configured"), at("/auth_mode/effective"));
-    row(&mut page, "mode", format_args!("{effective} (auth_mode: {configured})"));
-    row(&mut page, "", at("/auth_mode/why"));
-    for listener in answer["listeners"].as_array().into_iter().flatten() {
-        row(&mut page, &text(&listener["serves"]), text(&listener["address"]));
+    let etag = config.get("etag").and_then(Value::as_str);
+    let etag = etag.context("the gateway does not tell the state of its config file")?;
+    let (_, answer) = gateway.ask(request, Some((etag, body)))?;
+    refused(&answer)?;
+    if let Some(key) = ["key", "api_key"].iter().find_map(|field| answer.get(field)?.as_str()) {
+        print(key)?;
     }
-    row(&mut page, "keys", at("/keys"));
-    row(&mut page, "upstreams", at("/upstreams"));
-    row(&mut page, "connections", at("/connections"));
-    row(&mut page, "in flight", at("/requests_in_flight"));
-    page + &reload(&answer["last_reload"])
+    print_error(show::changed(&answer).trim_end());
+    Ok(ExitCode::SUCCESS)
 }
 
-fn reload(last: &Value) -> String {
-    let mut page = String::new();
-    let (outcome, at) = (text(&last["outcome"]), text(&last["at"]));
-    row(&mut page, "last reload", format_args!("{outcome}, {at}, generation {}", text(&last["generation"])));
-    for (name, field) in
-        [("problem", "problems"), ("warning", "warnings"), ("needs restart", "restart_needed")]
-    {
-        for line in last[field].as_array().into_iter().flatten() {
-            row(&mut page, name, text(line));
+fn refused(answer: &Value) -> anyhow::Result<()> {
+    let Some(message) = answer.pointer("/error/message") else { return Ok(()) };
+    let problems = answer.pointer("/error/problems").and_then(Value::as_array).into_iter().flatten();
+    problems.for_each(|problem| print_error(&text(problem)));
+    bail!("{}", text(message))
+}
+
+/// Prints denials until the gateway ends.
+fn follow(gateway: &Gateway) -> anyhow::Result<ExitCode> {
+    let mut denial = false;
+    let mut refusal = String::new();
+    gateway.follow("GET /api/events", |line| {
+        if let Some(event) = line.strip_prefix("event: ") {
+            denial = event == "denial";
+        } else if let Some(data) = line.strip_prefix("data: ").filter(|_| denial) {
+            print(show::denial(&serde_json::from_str(data)?).trim_end())?;
+        } else if line.starts_with('{') {
+            line.clone_into(&mut refusal);
+        }
+        Ok(())
+    })?;
+    refused(&serde_json::from_str(&refusal).unwrap_or_default())?;
+    bail!("the gateway has ended the stream; is it still there?")
+}
+
+impl KeyChange {
+    fn make(&self, gateway: &Gateway) -> anyhow::Result<ExitCode> {
+        let of = |method: &str, name: &str| format!("{method} /api/keys/{}", in_path(name));
+        match self {
+            Self::Create { name, expires_at } => {
+                change(gateway, "POST /api/keys", &json!({"name": name, "expires_at": expires_at}))
+            }
+            Self::Enable { name } => change(gateway, &of("PATCH", name), &json!({"enabled": true})),
+            Self::Disable { name } => change(gateway, &of("PATCH", name), &json!({"enabled": false})),
+            Self::Remove { name } => change(gateway, &of("DELETE", name), &Value::Null),
         }
     }
-    page
 }
 
-fn keys(answer: &Value) -> String {
-    let mut page = format!("{:<32} {:<10} {:<10} {}\n", "NAME", "ID", "STATE", "EXPIRES");
-    for key in answer["keys"].as_array().into_iter().flatten() {
-        let column = |field: &str| text(&key[field]);
-        let (name, id) = (column("name"), column("public_id"));
-        let _ = writeln!(page, "{name:<32} {id:<10} {:<10} {}", column("state"), column("expires_at"));
-    }
-    let _ = writeln!(page, "{} keys", text(&answer["total"]));
-    page
-}
-
-fn upstreams(answer: &Value) -> String {
-    let mut page = String::new();
-    for upstream in answer["upstreams"].as_array().into_iter().flatten() {
-        let _ = writeln!(page, "{}", text(&upstream["name"]));
-        for peer in upstream["peers"].as_array().into_iter().flatten() {
-            let resolved = peer["resolved"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
-            let resolved =
-                if resolved.is_empty() { "no address yet".to_owned() } else { resolved.join(", ") };
-            let _ = writeln!(page, "  {} -> {resolved}", text(&peer["address"]));
+impl Setting {
+    fn make(&self, gateway: &Gateway) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::AuthMode { mode } => {
+                change(gateway, "PUT /api/config/auth_mode", &json!({"auth_mode": mode}))
+            }
+            Self::AllowLanAccess { allowed } => {
+                change(gateway, "PUT /api/config/allow_lan_access", &json!({"allow_lan_access": allowed}))
+            }
         }
     }
-    page
+}
+
+/// A name as one segment of a path (RFC 3986 §2.1).
+fn in_path(name: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    name.bytes().map(escaped).collect()
 }

@@ -1,0 +1,127 @@
+//! What the admin API answers, as people read it in a terminal.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// A value as people read it.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Writing to a string cannot fail, here and below.
+fn row(page: &mut String, name: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(page, "{name:<16}{value}");
+}
+
+pub(super) fn status(answer: &Value) -> String {
+    let at = |pointer: &str| text(answer.pointer(pointer).unwrap_or(&Value::Null));
+    let mut page = String::new();
+    row(
+        &mut page,
+        "keygate",
+        format_args!("{} (pid {}), up {} s", at("/version"), at("/pid"), at("/uptime_seconds")),
+    );
+    row(&mut page, "config", at("/config_file"));
+    row(&mut page, "generation", at("/generation"));
+    let (configured, effective) = (at("/auth_mode/configured"), at("/auth_mode/effective"));
+    row(&mut page, "mode", format_args!("{effective} (auth_mode: {configured})"));
+    row(&mut page, "", at("/auth_mode/why"));
+    for listener in answer["listeners"].as_array().into_iter().flatten() {
+        row(&mut page, &text(&listener["serves"]), text(&listener["address"]));
+    }
+    row(&mut page, "keys", at("/keys"));
+    row(&mut page, "upstreams", at("/upstreams"));
+    row(&mut page, "connections", at("/connections"));
+    row(&mut page, "in flight", at("/requests_in_flight"));
+    page + &reload(&answer["last_reload"])
+}
+
+pub(super) fn reload(last: &Value) -> String {
+    let mut page = String::new();
+    let (outcome, at) = (text(&last["outcome"]), text(&last["at"]));
+    row(&mut page, "last reload", format_args!("{outcome}, {at}, generation {}", text(&last["generation"])));
+    for (name, field) in
+        [("problem", "problems"), ("warning", "warnings"), ("needs restart", "restart_needed")]
+    {
+        for line in last[field].as_array().into_iter().flatten() {
+            row(&mut page, name, text(line));
+        }
+    }
+    page
+}
+
+pub(super) fn keys(answer: &Value) -> String {
+    let mut page = format!("{:<32} {:<10} {:<10} {}\n", "NAME", "ID", "STATE", "EXPIRES");
+    for key in answer["keys"].as_array().into_iter().flatten() {
+        let column = |field: &str| text(&key[field]);
+        let (name, id) = (column("name"), column("public_id"));
+        let _ = writeln!(page, "{name:<32} {id:<10} {:<10} {}", column("state"), column("expires_at"));
+    }
+    let _ = writeln!(page, "{} keys", text(&answer["total"]));
+    page
+}
+
+pub(super) fn upstreams(answer: &Value) -> String {
+    let mut page = String::new();
+    for upstream in answer["upstreams"].as_array().into_iter().flatten() {
+        let _ = writeln!(page, "{}", text(&upstream["name"]));
+        for peer in upstream["peers"].as_array().into_iter().flatten() {
+            let addresses: Vec<String> =
+                peer["addresses"].as_array().into_iter().flatten().map(address).collect();
+            let addresses =
+                if addresses.is_empty() { "no address yet".to_owned() } else { addresses.join(", ") };
+            let _ = writeln!(page, "  {} -> {addresses}", text(&peer["address"]));
+        }
+    }
+    page
+}
+
+/// An address, and what is to be said of it.
+fn address(of: &Value) -> String {
+    let state = match (&of["down"], &of["ejected_seconds"]) {
+        (Value::Bool(true), _) => " (down)".to_owned(),
+        (_, Value::Number(seconds)) => format!(" (left out for {seconds} s)"),
+        _ => String::new(),
+    };
+    format!("{}{state}", text(&of["address"]))
+}
+
+/// The last denials, the newest at the end, where the eye is.
+pub(super) fn denials(answer: &Value) -> String {
+    answer.as_array().into_iter().flatten().rev().map(denial).collect()
+}
+
+/// One denial: what was asked and refused, and below it why.
+pub(super) fn denial(of: &Value) -> String {
+    let at = |field: &str| text(of.get(field).unwrap_or(&Value::Null));
+    let cause =
+        of.pointer("/explanation/diagnosis/cause").or_else(|| of.get("cause")).unwrap_or(&Value::Null);
+    format!(
+        "{} {} {} {} {} {} id={}\n    {}\n",
+        at("at"),
+        at("status"),
+        at("code"),
+        at("client"),
+        at("method"),
+        at("path"),
+        at("request_id"),
+        text(cause)
+    )
+}
+
+/// What a change came to.
+pub(super) fn changed(answer: &Value) -> String {
+    let mut page = String::new();
+    row(&mut page, "generation", text(&answer["generation"]));
+    for (name, field) in [("warning", "warnings"), ("needs restart", "restart_needed")] {
+        for line in answer[field].as_array().into_iter().flatten() {
+            row(&mut page, name, text(line));
+        }
+    }
+    page
+}
