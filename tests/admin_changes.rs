@@ -334,3 +334,46 @@ fn what_needs_a_restart_is_written_and_said() {
     assert_eq!(shown["restart_needed"], answer["restart_needed"]);
     assert_eq!(shown["allow_lan_access"], true);
 }
+
+#[test]
+fn a_drained_peer_gets_no_new_requests() {
+    let (one, other) = (Origin::start(), Origin::start());
+    let both = format!("peers: ['{}', {{address: '{}', weight: 3}}]   # both", one.address, other.address);
+    let config =
+        commented(&one).replace(&format!("peers: ['{}']}}}}", one.address), &format!("{both}\n  }}}}"));
+    let gateway = Gateway::start(&config);
+    let admin = gateway.admin();
+    let drain = |peer: SocketAddr, drain: bool| {
+        changed(admin, &format!("PATCH /api/upstreams/origin/peers/{peer}"), &json!({"drain": drain}))
+    };
+    let reached = || {
+        let before = (one.received().len(), other.received().len());
+        (0..8).for_each(|_| assert_eq!(status_with(&gateway, KEY), 200));
+        (one.received().len() - before.0, other.received().len() - before.1)
+    };
+    assert_eq!(reached(), (2, 6));
+    drain(other.address, true);
+    assert_eq!(reached(), (8, 0));
+    drain(other.address, false);
+    drain(one.address, true);
+    assert_eq!(reached(), (0, 8));
+    let shown = send(admin, "GET /api/upstreams", "", "").json();
+    let peers = shown["upstreams"][0]["peers"].as_array().unwrap();
+    assert_eq!((&peers[0]["drain"], &peers[1]["drain"]), (&json!(true), &json!(false)));
+    let none = drain(other.address, true);
+    assert!(none["warnings"].to_string().contains("every peer has `drain: true`"), "{none}");
+    assert_eq!(status_with(&gateway, KEY), 503);
+    let written = format!(
+        "peers: [{{address: \"{}\", drain: true}}, {{address: '{}', weight: 3, drain: true}}]   # both",
+        one.address, other.address
+    );
+    assert_eq!(text(&gateway), config.replace(&both, &written));
+    for (path, body, expected) in [
+        ("nowhere/peers/x:1", json!({"drain": true}), (404, "not_found")),
+        ("origin/peers/x:1", json!({"drain": true}), (404, "not_found")),
+        ("origin/peers/x:1", json!({"drain": 1}), (400, "bad_request")),
+    ] {
+        let response = change(admin, &format!("PATCH /api/upstreams/{path}"), &body);
+        assert_eq!((response.status, code(&response).as_str()), expected, "{path} {body}");
+    }
+}

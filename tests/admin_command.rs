@@ -95,11 +95,17 @@ fn keys_and_settings_are_changed_from_a_terminal() {
     let new = done(&["regenerate", "--keep-old", "60"]);
     assert_eq!((status_with(&gateway, &new), status_with(&gateway, KEY)), (200, 200));
     done(&["set", "allow_lan_access", "false"]);
+    let peer = origin.address.to_string();
+    done(&["drain", "origin", &peer]);
+    assert!(done(&["upstreams"]).contains("(no new requests)"));
+    assert_eq!(status_with(&gateway, &new), 503);
+    done(&["undrain", "origin", &peer]);
+    assert_eq!(status_with(&gateway, &new), 200);
     done(&["set", "auth_mode", "all_except_health"]);
     assert!(done(&["status"]).contains("all_except_health"));
     for (words, message) in [
         (&["set", "auth_mode", "on"][..], "`auth_mode` is one of"),
-        (&["keys", "disable", "nobody"], "There is no such key"),
+        (&["keys", "disable", "nobody"], "There is none of this name"),
         (&["keys", "create", "api_key"], "`api_key` is the name of the primary key"),
     ] {
         let (code, out, error) = asking.run(words);

@@ -199,6 +199,20 @@ pub(super) async fn remove_key(Path(name): Path<String>, changing: Changing) -> 
     changing.make(Change::RemoveKey(name), shown).await
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangedPeer {
+    drain: bool,
+}
+
+pub(super) async fn peer(
+    Path((upstream, peer)): Path<(String, String)>,
+    changing: Changing,
+    Body(ChangedPeer { drain }): Body<ChangedPeer>,
+) -> Result<Response, Refusal> {
+    changing.make(Change::Drain { upstream, peer, drain }, Value::Null).await
+}
+
 /// A moment as RFC 3339.
 pub(super) struct Time(UnixSeconds);
 

@@ -18,6 +18,7 @@
 //! | `PUT /api/config/…` | changes of a field | `changes` |
 //! | `POST /api/config/api_key/…` | a new primary key, or the one in force | `changes` |
 //! | `POST`, `PATCH`, `DELETE /api/keys…` | keys made, changed, removed | `changes` |
+//! | `PATCH /api/upstreams/…` | a peer drained, or used again | `changes` |
 //!
 //! Every request comes past `guard` first.
 
@@ -155,6 +156,7 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/api/status", get(status::show))
         .route("/api/keys", get(keys::list).post(changes::add_key))
         .route("/api/upstreams", get(upstreams::list))
+        .route("/api/upstreams/{upstream}/peers/{peer}", patch(changes::peer))
         .route("/api/denials", get(denials::list))
         .route("/api/denials/{request_id}", get(denials::show))
         .route("/api/reload", post(reload::ask))

@@ -69,6 +69,15 @@ pub enum Change {
     },
     /// An element of `keys` goes.
     RemoveKey(String),
+    /// `drain` of a peer.
+    Drain {
+        /// Its upstream.
+        upstream: String,
+        /// Where it is, as configured.
+        peer: String,
+        /// Whether new requests pass it over.
+        drain: bool,
+    },
 }
 
 /// For the log: what is changed, never a secret.
@@ -94,6 +103,10 @@ impl fmt::Display for Change {
                 }
             }
             Self::RemoveKey(name) => write!(f, "key {name:?} removed"),
+            Self::Drain { upstream, peer, drain } => {
+                let what = if *drain { "gets no new requests" } else { "gets requests again" };
+                write!(f, "peer {peer:?} of upstream {upstream:?} {what}")
+            }
         }
     }
 }
@@ -118,7 +131,7 @@ pub enum NotChanged {
     Stale,
     /// It can be changed elsewhere only; says where.
     NotEditable(String),
-    /// There is no such key.
+    /// There is no such key, or no such peer.
     NotFound,
     /// The config would be wrong: one rendered problem each.
     Rejected(Vec<String>),

@@ -126,7 +126,7 @@ impl Refusal {
             Self::NotChanged(NotChanged::Stale) => {
                 "The config file was changed in the meantime. Look at it again (`GET /api/config`)."
             }
-            Self::NotChanged(NotChanged::NotFound) => "There is no such key in the config file.",
+            Self::NotChanged(NotChanged::NotFound) => "There is none of this name in the config file.",
             Self::NotChanged(NotChanged::Rejected(_)) => {
                 "The config would have problems, so nothing was written."
             }

@@ -26,6 +26,8 @@ struct Peer {
     /// As configured.
     address: String,
     weight: u32,
+    /// New requests pass it over.
+    drain: bool,
     /// What that leads to now; empty while the name has never been resolved.
     resolved: Vec<SocketAddr>,
     /// The same, and how each does.
@@ -63,6 +65,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Upstreams> {
     let peer = |peer: &upstream::Peer| Peer {
         address: peer.address().to_string(),
         weight: peer.weight(),
+        drain: peer.is_drained(),
         resolved: peer.addresses(),
         addresses: Address::all(peer),
     };

@@ -48,6 +48,20 @@ enum Question {
     },
     /// Where requests go.
     Upstreams,
+    /// Let a peer get no new requests, as before maintenance; those under way go on.
+    Drain {
+        /// Its upstream.
+        upstream: String,
+        /// Its address, as configured.
+        peer: String,
+    },
+    /// Let a peer get requests again.
+    Undrain {
+        /// Its upstream.
+        upstream: String,
+        /// Its address, as configured.
+        peer: String,
+    },
     /// Who was refused lately, and why.
     Denials {
         /// Go on with those that come.
@@ -130,6 +144,8 @@ pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Question::Keys { change: None } => look(&gateway, "GET /api/keys", show::keys),
         Question::Keys { change: Some(change) } => change.make(&gateway),
         Question::Upstreams => look(&gateway, "GET /api/upstreams", show::upstreams),
+        Question::Drain { upstream, peer } => drain(&gateway, (upstream, peer), true),
+        Question::Undrain { upstream, peer } => drain(&gateway, (upstream, peer), false),
         Question::Denials { follow: false } => look(&gateway, "GET /api/denials", show::denials),
         Question::Denials { follow: true } => follow(&gateway),
         Question::Set { setting } => setting.make(&gateway),
@@ -164,6 +180,11 @@ fn change(gateway: &Gateway, request: &str, body: &Value) -> anyhow::Result<Exit
     }
     print_error(show::changed(&answer).trim_end());
     Ok(ExitCode::SUCCESS)
+}
+
+fn drain(gateway: &Gateway, (upstream, peer): (&str, &str), drain: bool) -> anyhow::Result<ExitCode> {
+    let request = format!("PATCH /api/upstreams/{}/peers/{}", in_path(upstream), in_path(peer));
+    change(gateway, &request, &json!({"drain": drain}))
 }
 
 fn refused(answer: &Value) -> anyhow::Result<()> {

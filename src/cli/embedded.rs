@@ -36,7 +36,7 @@ pub(super) fn run(listen: Vec<SocketAddr>) -> anyhow::Result<Result<(), RunError
 fn config(key: &Secret, origin: SocketAddr) -> Config {
     let api_key = SecretRef { origin: SecretOrigin::Literal, value: key.clone() };
     let upstream = Upstream {
-        peers: vec![Peer { address: origin.to_string(), weight: 1 }],
+        peers: vec![Peer { address: origin.to_string(), weight: 1, drain: false }],
         timeouts: Timeouts::default(),
         balance: Balance::default(),
         hash_by: None,

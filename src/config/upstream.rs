@@ -13,7 +13,7 @@ use crate::problem::FieldPath;
 #[serde(deny_unknown_fields)]
 #[schemars(example = serde_json::json!({"peers": ["127.0.0.1:9001"]}))]
 pub struct Upstream {
-    /// The peers: `host:port`, or `{address: "host:port", weight: 2}`. Names are resolved in the background.
+    /// The peers: `host:port`, or `{address: "host:port", weight: 2, drain: false}`; one with `drain: true` gets no new requests. Names are resolved in the background.
     pub peers: Vec<Peer>,
     /// How long to wait for a peer.
     #[serde(default)]
@@ -116,6 +116,8 @@ pub struct Peer {
     pub address: String,
     /// Its share of the requests, relative to the other peers'.
     pub weight: u32,
+    /// Whether it is passed over by new requests.
+    pub drain: bool,
 }
 
 /// For the schema: a peer is written as its address alone, or with a weight.
@@ -139,6 +141,9 @@ struct WeightedPeer {
     #[serde(default = "one", deserialize_with = "units::number::<1, 1000, _, _>")]
     #[schemars(range(min = 1, max = 1000))]
     weight: u32,
+    /// Whether new requests pass it over, as before maintenance; those under way go on.
+    #[serde(default)]
+    drain: bool,
 }
 
 fn one() -> u32 {
@@ -157,13 +162,13 @@ impl<'de> Deserialize<'de> for Peer {
             }
 
             fn visit_str<E: de::Error>(self, address: &str) -> Result<Peer, E> {
-                Ok(Peer { address: address.to_owned(), weight: one() })
+                Ok(Peer { address: address.to_owned(), weight: one(), drain: false })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, entries: A) -> Result<Peer, A::Error> {
-                let WeightedPeer { address, weight } =
+                let WeightedPeer { address, weight, drain } =
                     WeightedPeer::deserialize(de::value::MapAccessDeserializer::new(entries))?;
-                Ok(Peer { address, weight })
+                Ok(Peer { address, weight, drain })
             }
         }
         deserializer.deserialize_any(Visitor)

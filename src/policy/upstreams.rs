@@ -180,6 +180,8 @@ pub struct PeerSpec {
     pub address: PeerAddress,
     /// Its share, relative to the others'; at least 1.
     pub weight: u32,
+    /// New requests pass it over.
+    pub drain: bool,
 }
 
 /// Where a peer is.

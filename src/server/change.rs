@@ -8,7 +8,7 @@ use serde_yaml::{Mapping, Value};
 use crate::admin::{Change, NotChanged};
 use crate::clock::UnixSeconds;
 use crate::config::{Config, Edit, SecretOrigin};
-use crate::policy::Digest;
+use crate::policy::{Digest, PeerAddress};
 use crate::problem::FieldPath;
 use crate::secret::Secret;
 
@@ -20,14 +20,22 @@ pub(super) struct Plan {
     pub(super) secret_file: Option<(PathBuf, Secret)>,
 }
 
-/// Plans a change of `config`, which stands in `file`. `elsewhere` says whether a key of this name stands in the file of
+/// The config that stands in the file.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub(super) config: &'a Config,
+    /// The same as it is written.
+    pub(super) shown: &'a serde_json::Value,
+}
+
+/// Plans a change of what is written in `file`. `elsewhere` says whether a key of this name stands in the file of
 /// keys.
 ///
 /// # Errors
 /// It cannot be made in this file.
 pub(super) fn plan(
     change: &Change,
-    config: &Config,
+    Written { config, shown }: Written<'_>,
     file: &Path,
     now: UnixSeconds,
     elsewhere: impl Fn(&str) -> bool,
@@ -53,6 +61,9 @@ pub(super) fn plan(
             enabled.into_iter().chain(expires_at).collect()
         }
         Change::RemoveKey(name) => vec![Edit::Remove(element(config, name, elsewhere)?)],
+        Change::Drain { upstream, peer, drain } => {
+            vec![drain_peer(Written { config, shown }, upstream, peer, *drain)?]
+        }
     };
     Ok(Plan { edits, secret_file: None })
 }
@@ -70,6 +81,36 @@ fn element(config: &Config, name: &str, elsewhere: impl Fn(&str) -> bool) -> Res
         }
         None => Err(NotChanged::NotFound),
     }
+}
+
+/// A peer that is written as its address alone becomes a mapping.
+fn drain_peer(
+    Written { config, shown }: Written<'_>,
+    upstream: &str,
+    peer: &str,
+    drain: bool,
+) -> Result<Edit, NotChanged> {
+    let peers = config.upstreams.get(upstream).map(|upstream| &upstream.peers).ok_or(NotChanged::NotFound)?;
+    let at = peers.iter().position(|other| same_peer(&other.address, peer)).ok_or(NotChanged::NotFound)?;
+    let place = FieldPath::root().field("upstreams").field(upstream).field("peers").index(at);
+    match shown.pointer(&format!("/upstreams/{}/peers/{at}", pointer_step(upstream))) {
+        Some(serde_json::Value::String(address)) => {
+            let mut peer = mapping([("address", Some(address.clone()))]);
+            peer.insert("drain".into(), drain.into());
+            Ok(Edit::Set(place, peer.into()))
+        }
+        _ => Ok(Edit::Set(place.field("drain"), drain.into())),
+    }
+}
+
+/// As it is written, or as the gateway shows it.
+fn same_peer(written: &str, asked: &str) -> bool {
+    written == asked || PeerAddress::parse(written).is_ok_and(|address| address.to_string() == asked)
+}
+
+/// A name in a JSON pointer (RFC 6901 §3).
+fn pointer_step(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn api_key(

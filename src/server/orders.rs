@@ -10,10 +10,10 @@ use crate::config::{self, Edit, SecretOrigin};
 use crate::problem::FieldPath;
 use crate::secret::Secret;
 
-use super::change::{self, Plan};
+use super::change::{self, Plan, Written};
 use super::config_file::{ConfigFile, not_replaceable};
 use super::reload::{Reloader, Trigger};
-use super::source::{ConfigSource, Rejected};
+use super::source::{ConfigSource, LoadedPolicy, Rejected};
 
 /// Why the embedded default stays what it is.
 const EMBEDDED: &str = "this run has no config file, so nothing can be changed: `keygate init` writes one, and `keygate \
@@ -56,7 +56,13 @@ impl Reloader {
         let before = self.preview(&file.bytes)?;
         let live = self.live.load();
         let elsewhere = |name: &str| live.policy.keys.iter().any(|(_, key)| key.name == name);
-        let plan = change::plan(&change, &before, path, clock::now(), elsewhere)?;
+        let plan = change::plan(
+            &change,
+            Written { config: &before.config, shown: &before.shown },
+            path,
+            clock::now(),
+            elsewhere,
+        )?;
         drop(live);
         let new = edited(&file.bytes, &plan.edits)?;
         self.check(&new, &change, &plan)?;
@@ -90,9 +96,9 @@ impl Reloader {
         })
     }
 
-    fn preview(&self, bytes: &[u8]) -> Result<config::Config, NotChanged> {
+    fn preview(&self, bytes: &[u8]) -> Result<LoadedPolicy, NotChanged> {
         let loaded = self.source.preview(bytes, &self.listen, &self.in_force.startup);
-        loaded.map(|loaded| loaded.config).map_err(|Rejected(problems)| NotChanged::Rejected(problems))
+        loaded.map_err(|Rejected(problems)| NotChanged::Rejected(problems))
     }
 
     /// The new text can be used. A secret that goes into a file of its own is put in for that, since it is not there yet.

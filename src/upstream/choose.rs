@@ -93,7 +93,7 @@ impl Upstream {
             let weight = peer.weight();
             peer.accepted(accept).into_iter().map(move |address| (address, weight))
         };
-        self.peers.iter().flat_map(of).collect()
+        self.in_use().flat_map(of).collect()
     }
 }
 

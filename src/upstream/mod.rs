@@ -130,7 +130,8 @@ impl Upstream {
             let same = known.of_upstream.get(&(&*spec.name, &peer.address)).copied();
             Peer::new(spec, peer, same, known.by_address.get(&peer.address).copied())
         };
-        let weights: Vec<u32> = spec.peers.iter().map(|peer| peer.weight).collect();
+        let weights: Vec<u32> =
+            spec.peers.iter().map(|peer| if peer.drain { 0 } else { peer.weight }).collect();
         let peers: Vec<Peer> = spec.peers.iter().map(peer).collect();
         if spec.check.is_none() {
             // Nobody would find it well again.
@@ -159,6 +160,11 @@ impl Upstream {
     /// Its peers, in the order of the config.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter()
+    }
+
+    /// Those that new requests may go to.
+    fn in_use(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter(|peer| !peer.is_drained())
     }
 
     /// The `Host` to send in place of the client's.
@@ -198,7 +204,7 @@ impl Upstream {
         }
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut out) = (0_usize, 0_usize);
-        for address in self.peers.iter().flat_map(|peer| peer.all().to_vec()) {
+        for address in self.in_use().flat_map(|peer| peer.all().to_vec()) {
             all += 1;
             out += usize::from(address.health.is_ejected());
         }
@@ -217,12 +223,12 @@ impl Upstream {
 
     /// Whether any address is left for a request that has tried `attempts`.
     pub fn has_untried(&self, attempts: &Attempts) -> bool {
-        attempts.0.len() < MAX_ATTEMPTS && self.peers.iter().any(|peer| peer.has_untried(attempts))
+        attempts.0.len() < MAX_ATTEMPTS && self.in_use().any(|peer| peer.has_untried(attempts))
     }
 
     /// Whether one would be left if `address` had failed too.
     pub fn has_untried_but(&self, attempts: &Attempts, address: Option<SocketAddr>) -> bool {
-        let others = self.peers.iter().flat_map(Peer::addresses);
+        let others = self.in_use().flat_map(Peer::addresses);
         attempts.0.len() < MAX_ATTEMPTS
             && others.map(Some).any(|other| other != address && !attempts.tried(other))
     }

@@ -25,6 +25,7 @@ const STREAMS_PER_CONNECTION: usize = 100;
 pub struct Peer {
     address: PeerAddress,
     weight: u32,
+    drain: bool,
     /// What every connection to it is made with; only the address differs.
     template: HttpPeer,
     /// Empty while its name has never been resolved.
@@ -68,6 +69,7 @@ impl Peer {
         let peer = Self {
             address: spec.address.clone(),
             weight: spec.weight,
+            drain: spec.drain,
             template: template(upstream, &spec.address),
             resolved: ArcSwap::default(),
         };
@@ -83,6 +85,11 @@ impl Peer {
     /// Where it is, as configured.
     pub fn address(&self) -> &PeerAddress {
         &self.address
+    }
+
+    /// Whether new requests pass it over.
+    pub fn is_drained(&self) -> bool {
+        self.drain
     }
 
     /// Its share, relative to the other peers'.

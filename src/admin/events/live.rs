@@ -60,6 +60,7 @@ struct Upstream {
 struct Peer {
     address: String,
     weight: u32,
+    drain: bool,
     addresses: Vec<Address>,
 }
 
@@ -102,6 +103,7 @@ fn peers_of(fleet: &Fleet) -> BTreeMap<String, Vec<Peer>> {
         let peers = upstream.peers().map(|peer| Peer {
             address: peer.address().to_string(),
             weight: peer.weight(),
+            drain: peer.is_drained(),
             addresses: Address::all(peer),
         });
         (upstream.name().to_owned(), peers.collect())

@@ -75,7 +75,8 @@ pub(super) fn upstreams(answer: &Value) -> String {
                 peer["addresses"].as_array().into_iter().flatten().map(address).collect();
             let addresses =
                 if addresses.is_empty() { "no address yet".to_owned() } else { addresses.join(", ") };
-            let _ = writeln!(page, "  {} -> {addresses}", text(&peer["address"]));
+            let drained = if peer["drain"] == true { " (no new requests)" } else { "" };
+            let _ = writeln!(page, "  {}{drained} -> {addresses}", text(&peer["address"]));
         }
     }
     page

@@ -36,25 +36,7 @@ fn compile_upstream(
     path: &FieldPath,
     problems: &mut Vec<Problem>,
 ) -> UpstreamSpec {
-    let peers_path = path.field("peers");
-    if upstream.peers.is_empty() || upstream.peers.len() > UpstreamSpec::MAX_PEERS {
-        let message = format!(
-            "upstream `{name}` has {} peers; 1 to {} can be used",
-            upstream.peers.len(),
-            UpstreamSpec::MAX_PEERS
-        );
-        problems.push(Problem::error(peers_path.clone(), message));
-    }
-    let mut peers: Vec<PeerSpec> = Vec::with_capacity(upstream.peers.len());
-    for (at, peer) in upstream.peers.iter().enumerate() {
-        match PeerAddress::parse(&peer.address) {
-            Ok(address) => peers.push(PeerSpec { address, weight: peer.weight }),
-            Err(what) => {
-                let message = format!("upstream `{name}`: `{}` {what}", peer.address);
-                problems.push(Problem::error(peers_path.index(at), message));
-            }
-        }
-    }
+    let peers = compile_peers(name, upstream, path.field("peers"), problems);
     let sni = upstream.sni.clone().filter(|sni| {
         let valid = is_host_name(sni);
         if !valid {
@@ -97,6 +79,37 @@ fn compile_upstream(
         forward_labels: compile_labels(upstream, path, problems),
         host: upstream.host.as_deref().and_then(|host| compile_host(host, &path.field("host"), problems)),
     }
+}
+
+fn compile_peers(
+    name: &str,
+    upstream: &config::Upstream,
+    path: FieldPath,
+    problems: &mut Vec<Problem>,
+) -> Vec<PeerSpec> {
+    if upstream.peers.is_empty() || upstream.peers.len() > UpstreamSpec::MAX_PEERS {
+        let message = format!(
+            "upstream `{name}` has {} peers; 1 to {} can be used",
+            upstream.peers.len(),
+            UpstreamSpec::MAX_PEERS
+        );
+        problems.push(Problem::error(path.clone(), message));
+    }
+    let mut peers: Vec<PeerSpec> = Vec::with_capacity(upstream.peers.len());
+    for (at, peer) in upstream.peers.iter().enumerate() {
+        match PeerAddress::parse(&peer.address) {
+            Ok(address) => peers.push(PeerSpec { address, weight: peer.weight, drain: peer.drain }),
+            Err(what) => {
+                let message = format!("upstream `{name}`: `{}` {what}", peer.address);
+                problems.push(Problem::error(path.index(at), message));
+            }
+        }
+    }
+    if !peers.is_empty() && peers.iter().all(|peer| peer.drain) {
+        let message = format!("upstream `{name}`: every peer has `drain: true`, so its requests get 503");
+        problems.push(Problem::warning(path, message));
+    }
+    peers
 }
 
 /// What says something about TLS where there is none.
