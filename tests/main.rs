@@ -17,6 +17,8 @@ mod admin_command;
 mod admin_live;
 /// What web pages may do.
 mod browsers;
+/// Who the client is, behind proxies.
+mod client_address;
 /// `keygate check`, `init`, `keygen`, `schema`, and the files of `conf/`.
 mod commands;
 /// How many connections there may be, and how long each may take.

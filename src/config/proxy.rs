@@ -43,6 +43,9 @@ pub struct Proxy {
     /// Names beside `localhost` and loopback addresses by which a gateway that asks for no key may be called: without keys, a page under any other name could spend the upstream's credentials.
     #[schemars(example = ["gateway.home"])]
     pub allowed_hosts: Vec<String>,
+    /// Addresses of proxies in front of the gateway, or ranges of them: `10.0.0.0/8`, `2001:db8::/32`. What these say of the client in `X-Forwarded-For` or `Forwarded` is believed, as far as the first address that is not one of them, from the right; from anyone else both are ignored.
+    #[schemars(example = ["10.0.0.0/8"])]
+    pub trusted_proxies: Vec<String>,
     /// How large a request may be, and how slow.
     pub request_limits: RequestLimits,
     /// How many connections there may be, and how long one may idle.
@@ -66,6 +69,7 @@ impl Default for Proxy {
             keepalive_timeout: Span::seconds(60),
             cors: None,
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             request_limits: RequestLimits::default(),
             connection_limits: ConnectionLimits::default(),
             shutdown: Shutdown::default(),

@@ -13,6 +13,7 @@ mod listen;
 mod route_rules;
 mod routes;
 mod tls;
+mod trusted_proxies;
 mod upstreams;
 
 use super::keys::{KeyTable, RetiredKeys};
@@ -57,6 +58,7 @@ pub fn compile(
     warn_about_access(config, mode, exposure, &keys, &mut problems);
     let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
     let allowed_hosts = browsers::compile_allowed_hosts(&config.proxy.allowed_hosts, &mut problems);
+    let trusted_proxies = trusted_proxies::compile(&config.proxy.trusted_proxies, &mut problems);
     let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
     let routes = routes::compile_routes(config, &mut problems);
@@ -81,6 +83,7 @@ pub fn compile(
         admin_token,
         open_on_loopback: mode == EffectiveMode::Off && exposure == Exposure::Loopback,
         allowed_hosts,
+        trusted_proxies,
         cors,
         request_limits: limits::request_limits(&config.proxy.request_limits),
         keepalive_timeout: config.proxy.keepalive_timeout.0,

@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub open_on_loopback: bool,
     /// Names beside those of loopback by which such a gateway may be called; lower-case.
     pub allowed_hosts: Vec<String>,
+    /// Who is believed about the client that it forwards for; nobody where this is empty.
+    pub trusted_proxies: Vec<AddressRange>,
     /// Which web pages may call.
     pub cors: Option<Cors>,
     /// How large a request may be, and how slow.

@@ -1,14 +1,12 @@
 //! `request_filter`: facts → decide → permit, or a reply. No request comes past it.
 
-use std::net::IpAddr;
-
 use http::Method;
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
-use super::{Ctx, Gateway, body, browsers, guard, reply, request_id};
+use super::{Ctx, Gateway, body, browsers, client, guard, reply, request_id};
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
 use crate::limit::{Exceeded, Running};
@@ -19,7 +17,8 @@ use crate::telemetry::denial_records::Refused;
 pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     ctx.request_id = request_id::of(&session.req_header().headers);
     limit_keepalive(gateway, session, ctx);
-    let checked = guard::check(session, &ctx.live.policy.request_limits)
+    let checked = client::identify(session, ctx)
+        .and_then(|()| guard::check(session, &ctx.live.policy.request_limits))
         .and_then(|()| browsers::check_local(session.req_header(), &ctx.live.policy));
     if let Err(fault) = checked {
         return fault_reply(session, ctx, fault).await;
@@ -46,7 +45,7 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if ctx.route.is_none() {
         return fault_reply(session, ctx, Fault::RouteNotFound).await;
     }
-    if let Err(deny) = authorize(session, ctx, &facts, now) {
+    if let Err(deny) = authorize(ctx, &facts, now) {
         return refuse(gateway, session, ctx, deny, now).await;
     }
     if !means_one_thing(facts.path, ctx) {
@@ -62,18 +61,13 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
 }
 
 /// Whether the key may do this.
-fn authorize(
-    session: &Session,
-    ctx: &Ctx,
-    facts: &Facts<'_>,
-    now: clock::UnixSeconds,
-) -> std::result::Result<(), Deny> {
+fn authorize(ctx: &Ctx, facts: &Facts<'_>, now: clock::UnixSeconds) -> std::result::Result<(), Deny> {
     let Some(permit) = &ctx.permit else { return Ok(()) };
     let access = Access {
         method: facts.method,
         path: facts.path,
         route: ctx.route().and_then(|route| route.name.as_deref()),
-        client: client(session),
+        client: ctx.client.address,
     };
     auth::authorize(&ctx.live.policy, permit, &access, facts.headers, now)
 }
@@ -98,7 +92,7 @@ async fn refuse(
     let content = content(session);
     note_denial(gateway, session, ctx, deny, content, now);
     if let (Cause::CredentialInvalid, Some(rate), Some(client)) =
-        (deny.cause, ctx.live.policy.failed_auth, client(session))
+        (deny.cause, ctx.live.policy.failed_auth, ctx.client.address)
         && let Err(exceeded) = ctx.live.limits.failures.count(rate, client, clock::ticks())
     {
         return too_much(session, ctx, exceeded).await;
@@ -110,11 +104,6 @@ async fn refuse(
 async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Result<bool> {
     reply::too_much(session, exceeded, ctx).await?;
     Ok(true)
-}
-
-/// Who sent the request.
-pub(super) fn client(session: &Session) -> Option<IpAddr> {
-    session.client_addr().and_then(|address| Some(address.as_inet()?.ip()))
 }
 
 /// The route was found by the path as it is forwarded, so that path must mean the same to everyone.
@@ -162,7 +151,7 @@ fn note_denial(
         deny,
         at: now,
         request_id: ctx.request_id.to_str().unwrap_or("-"),
-        client: client(session),
+        client: ctx.client.address,
         facts: facts(request, content),
         host: guard::host(request),
         generation: ctx.live.policy.generation,

@@ -7,6 +7,7 @@ use http::HeaderValue;
 
 use super::Live;
 use super::body::Meter;
+use super::client::Client;
 use super::fault::Fault;
 use super::notes::Notes;
 use super::watch::Watch;
@@ -23,6 +24,8 @@ pub struct Ctx {
     pub(super) live: Arc<Live>,
     /// The value of `x-request-id`, known once `request_filter` began.
     pub(super) request_id: HeaderValue,
+    /// Who sent it, known once `request_filter` began.
+    pub(super) client: Client,
     /// There once the request was admitted.
     pub(super) permit: Option<Permit>,
     /// Counts this request as one of its key's, where the key has a limit on those at once.
@@ -67,6 +70,7 @@ impl Ctx {
         Self {
             live,
             request_id: HeaderValue::from_static("-"),
+            client: Client::default(),
             permit: None,
             running: None,
             route: None,

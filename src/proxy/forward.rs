@@ -47,9 +47,7 @@ pub(super) fn choose_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPe
 fn hash_of(session: &Session, ctx: &Ctx, by: &HashBy) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     match by {
-        HashBy::ClientAddress => {
-            session.client_addr()?.as_inet()?.ip().to_canonical().hash(&mut hasher);
-        }
+        HashBy::ClientAddress => ctx.client.address?.hash(&mut hasher),
         HashBy::Header(name) => session.req_header().headers.get(name)?.as_bytes().hash(&mut hasher),
         HashBy::Key => match ctx.permit.as_ref()?.grounds() {
             Grounds::Key(id) => ctx.live.policy.keys.record(id)?.name.hash(&mut hasher),

@@ -151,7 +151,7 @@ fn check_host(request: &RequestHeader) -> Result<(), Fault> {
     }
 }
 
-fn is_host(host: &[u8]) -> bool {
+pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|&byte| byte == b':' || byte == b']') {
         Some(at) if host.get(at) == Some(&b':') => host.split_at_checked(at).unwrap_or((host, b"")),
         _ => (host, &b""[..]),

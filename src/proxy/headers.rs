@@ -17,9 +17,9 @@ use crate::policy::{EffectiveMode, Snapshot};
 pub(super) static X_KEYGATE_ERROR: HeaderName = HeaderName::from_static("x-keygate-error");
 /// Names a request in logs and answers.
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The gateway's own family of fields; nobody else may set one.
 const OWN_PREFIX: &str = "x-keygate-";
@@ -61,7 +61,7 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
     if let Some(route) = ctx.route() {
         rewrite::request(route, request)?;
     }
-    add_forwarded(session, request)?;
+    add_forwarded(session, request, ctx)?;
     request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
     if let Some(host) = ctx.upstream().and_then(|upstream| upstream.host()) {
         request.insert_header(header::HOST, host)?;
@@ -117,19 +117,21 @@ fn is_reserved(name: &str) -> bool {
     meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str())
 }
 
-/// Who asked, and for what: the client's own words about it are replaced, for nothing vouches for them.
-fn add_forwarded(session: &Session, request: &mut RequestHeader) -> Result<()> {
+/// Who asked, and for what: words about it that nobody trusted vouches for are replaced.
+fn add_forwarded(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     request.remove_header(&header::FORWARDED);
-    match session.client_addr().and_then(|address| address.as_inet()) {
-        Some(client) => request.insert_header(&X_FORWARDED_FOR, client.ip().to_canonical().to_string())?,
+    match ctx.client.forwarded_for() {
+        Some(addresses) => request.insert_header(&X_FORWARDED_FOR, addresses)?,
         None => drop(request.remove_header(&X_FORWARDED_FOR)),
     }
-    match guard::host(session.req_header()) {
+    let told = &ctx.client.told;
+    match told.host.as_ref().map(HeaderValue::as_bytes).or_else(|| guard::host(session.req_header())) {
         Some(host) => request.insert_header(&X_FORWARDED_HOST, host)?,
         None => drop(request.remove_header(&X_FORWARDED_HOST)),
     }
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    request.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(if tls { "https" } else { "http" }))
+    let scheme = told.scheme.unwrap_or(if tls { "https" } else { "http" });
+    request.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! | phase | does | in |
 //! |---|---|---|
 //! | `new_ctx` | takes the policy in force, once | here |
-//! | `request_filter` | guard → facts → decide → permit, or a reply; routes | `admit` |
+//! | `request_filter` | client → guard → facts → decide → permit, or a reply; routes | `client`, `admit` |
 //! | `upstream_peer` | a peer for the permit | `forward` |
 //! | `connected_to_upstream` | watches the time, where there is a limit | `watch` |
 //! | `fail_to_connect` | the next peer, or the end | `forward` |
@@ -20,6 +20,7 @@ mod admit;
 pub mod arrival;
 mod body;
 mod browsers;
+mod client;
 mod ctx;
 mod fault;
 mod forward;

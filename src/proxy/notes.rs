@@ -8,7 +8,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
 use super::headers::X_KEYGATE_ERROR;
-use super::{Ctx, Gateway, admit, guard};
+use super::{Ctx, Gateway, guard};
 use crate::auth::{Deny, Grounds, Permit};
 use crate::clock;
 use crate::telemetry::access_log::{AccessLog, Line, LoggedPath, Millis, Time};
@@ -96,7 +96,7 @@ fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &F
     access_log.write(&Line {
         time: Time(clock::now_millis()),
         id: ctx.request_id.to_str().unwrap_or("-"),
-        client: admit::client(session),
+        client: ctx.client.address,
         method: request.method.as_str(),
         path: LoggedPath(guard::path(request)),
         route: ctx.route().map(|route| &*route.label),

@@ -144,9 +144,14 @@ fn method(text: &str) -> Result<Method, Wrong> {
 }
 
 fn address(text: &str) -> Result<AddressRange, Wrong> {
-    AddressRange::parse(text).ok_or_else(|| Wrong {
-        message: format!("`{text}` is no address and no range of addresses"),
-        help: Some("write `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`".to_owned()),
+    parse_range(text).map_err(|(message, help)| Wrong { message, help: Some(help.to_owned()) })
+}
+
+/// A range of addresses, or what is wrong with it and what helps.
+pub(super) fn parse_range(text: &str) -> Result<AddressRange, (String, &'static str)> {
+    AddressRange::parse(text).ok_or_else(|| {
+        let message = format!("`{text}` is no address and no range of addresses");
+        (message, "write `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`")
     })
 }
 

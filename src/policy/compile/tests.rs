@@ -38,7 +38,8 @@ fn a_good_config_has_no_problems() {
 fn every_problem_is_found_at_its_place() {
     let found = problems(
         "
-proxy: {listen: ['0.0.0.0:1', nonsense, '127.0.0.1:2', '127.0.0.1:2'], api_key: ' spaced'}
+proxy: {listen: ['0.0.0.0:1', nonsense, '127.0.0.1:2', '127.0.0.1:2'], api_key: ' spaced',
+  trusted_proxies: [10.0.0.0/8, 10.0.0.0/33, example.com]}
 keys:
   - {name: api_key, digest: x}
   - {name: a, digest: 'sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'}
@@ -72,6 +73,8 @@ routes:
             "keys[0].digest",
             "keys[2].name",
             "keys[2].digest",
+            "proxy.trusted_proxies[1]",
+            "proxy.trusted_proxies[2]",
             "upstreams.none.peers",
             "upstreams.openai.peers[1]",
             "upstreams.openai.sni",
