@@ -105,6 +105,7 @@ fn guessing_the_token_is_limited() {
     let refused = (0..100).map(|_| guess()).find(|response| response.status == 429).unwrap();
     assert_eq!(code(&refused), "too_many_attempts");
     assert!(refused.header("retry-after").is_some());
+    gateway.program().wait_for_log("who tried", |line| line.contains("admin: 127.0.0.1: a wrong token"));
     assert_eq!(ask(gateway.admin(), "GET /api/status").status, 200, "the right one passes all the same");
 }
 

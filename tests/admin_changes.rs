@@ -377,3 +377,37 @@ fn a_drained_peer_gets_no_new_requests() {
         assert_eq!((response.status, code(&response).as_str()), expected, "{path} {body}");
     }
 }
+
+/// Killed in the middle of changes, the gateway leaves a file that is whole, and starts with it.
+#[test]
+fn a_crash_leaves_a_whole_file() {
+    let origin = Origin::start();
+    let config = commented(&origin);
+    let modes = ["strict", "off", "auto", "all_except_health"];
+    let whole: Vec<String> =
+        modes.iter().map(|mode| config.replace("\"strict\"", &format!("\"{mode}\""))).collect();
+    let mut gateway = Gateway::start(&config);
+    for round in 1..=5 {
+        let admin = gateway.admin();
+        let mut client = Client::connect(admin);
+        let mut tag = etag(admin);
+        // After so many answers the next change is sent, and not waited for.
+        for turn in 0..=round {
+            let body = json!({"auth_mode": modes[turn % modes.len()]}).to_string();
+            let request = format!(
+                "PUT /api/config/auth_mode HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer {TOKEN}\r\nIf-Match: {tag}\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if turn == round {
+                client.send(request);
+            } else {
+                tag = client.exchange(request).header("etag").unwrap().to_owned();
+            }
+        }
+        gateway.signal("KILL");
+        gateway.wait();
+        assert!(whole.contains(&text(&gateway)), "round {round}:\n{}", text(&gateway));
+        gateway = gateway.start_again();
+    }
+}

@@ -181,3 +181,15 @@ fn what_is_live_needs_the_token() {
         assert_eq!(ask(gateway.admin(), "GET /api/explain").status, 405);
     }
 }
+
+#[test]
+fn a_stream_ends_when_its_token_counts_no_more() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&administered("strict", &origin));
+    let mut stream = Stream::open(gateway.admin(), "");
+    assert!(stream.next().is_some());
+    gateway.replace_config(&administered("strict", &origin).replace(TOKEN, "admin-another0123456789"));
+    gateway.wait_for_generation(2);
+    // It ends with the next second; what was on its way by then may still come.
+    wait_for("the end", || stream.next().is_none().then_some(()));
+}

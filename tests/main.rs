@@ -15,6 +15,8 @@ mod admin_changes;
 mod admin_command;
 /// The admin API as things happen: events, and requests that are pasted.
 mod admin_live;
+/// The description of the admin API: every route, every answer, every refusal.
+mod admin_openapi;
 /// What web pages may do.
 mod browsers;
 /// Who the client is, behind proxies.

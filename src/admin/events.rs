@@ -24,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::Api;
 use super::reply::Refusal;
 use crate::clock::UnixSeconds;
+use crate::policy::AdminToken;
 use crate::telemetry::denial_records::Denial;
 use live::Live;
 
@@ -49,14 +50,23 @@ pub(super) async fn stream(State(api): State<Arc<Api>>, headers: HeaderMap) -> R
     let place = Arc::clone(&api.streams).try_acquire_owned().map_err(|_| Refusal::StreamsFull)?;
     let (sender, receiver) = mpsc::channel(1);
     let last_id = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let seen = seen(&api, last_id);
-    tokio::spawn(feed(api, sender, seen, place));
+    let client = Client { seen: seen(&api, last_id), token: api.token(), _place: place };
+    tokio::spawn(feed(api, sender, client));
     let body = Body::new(Events(receiver));
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response())
 }
 
-/// Ends when the client is gone or takes nothing any more.
-async fn feed(api: Arc<Api>, sender: mpsc::Sender<Bytes>, mut seen: u64, _place: OwnedSemaphorePermit) {
+/// Who reads a stream.
+struct Client {
+    /// The last denial that it was told.
+    seen: u64,
+    /// The token that let it in.
+    token: Option<AdminToken>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Ends when the client is gone, takes nothing any more, or the token is another: what it came in with counts no more.
+async fn feed(api: Arc<Api>, sender: mpsc::Sender<Bytes>, mut client: Client) {
     let mut text = RETRY.to_owned();
     let mut before = live::Before::default();
     let mut ticks = tokio::time::interval(PERIOD);
@@ -66,11 +76,14 @@ async fn feed(api: Arc<Api>, sender: mpsc::Sender<Bytes>, mut seen: u64, _place:
             _ = ticks.tick() => {}
             () = sender.closed() => return,
         }
-        for (number, denial) in api.handles.denials.records().since(seen, MOST_DENIALS) {
-            seen = number;
-            write(&mut text, "denial", &id(&api, seen), &Told::of(&denial));
+        if api.token() != client.token {
+            return;
         }
-        write(&mut text, "live", &id(&api, seen), &Live::read(&api, &mut before));
+        for (number, denial) in api.handles.denials.records().since(client.seen, MOST_DENIALS) {
+            client.seen = number;
+            write(&mut text, "denial", &id(&api, number), &Told::of(&denial));
+        }
+        write(&mut text, "live", &id(&api, client.seen), &Live::read(&api, &mut before));
         let bytes = Bytes::from(std::mem::take(&mut text));
         if sender.send_timeout(bytes, PATIENCE).await.is_err() {
             return;

@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::listener::Client;
 use super::reply::Refusal;
-use crate::policy::AdminToken;
 
 /// The one path that needs no token: what it tells is for scrapers, which are on this machine too.
 const METRICS_PATH: &str = "/metrics";
@@ -42,11 +41,17 @@ fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     if request.uri().path() == METRICS_PATH {
         return Ok(());
     }
-    let mut token: Option<AdminToken> = None;
-    api.handles.in_force.show(&mut |policy, _| token = policy.admin_token);
-    let token = token.ok_or(Refusal::NoTokenConfigured)?;
+    let token = api.token().ok_or(Refusal::NoTokenConfigured)?;
     let presented = bearer(request.headers()).ok_or(Refusal::TokenMissing)?;
-    if token.is(presented) { Ok(()) } else { Err(api.attempts.wrong(client, Instant::now())) }
+    if token.is(presented) {
+        return Ok(());
+    }
+    let refusal = api.attempts.wrong(client, Instant::now());
+    if refusal == Refusal::TokenWrong {
+        // One line for each that was tried within the limit.
+        log::warn!("admin: {client}: a wrong token");
+    }
+    Err(refusal)
 }
 
 /// The `Host` of the request, which must be this machine by a name of its own. The port is not looked at: an `ssh -L`

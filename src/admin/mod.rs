@@ -13,6 +13,7 @@
 //! | `GET /api/denials/ID` | one of them, by its request id | `denials` |
 //! | `POST /api/reload` | reads the config again | `reload` |
 //! | `POST /api/explain` | what is decided about a request that is pasted | `explain` |
+//! | `GET /api/openapi.json` | the description of this API | `openapi` |
 //! | `GET /api/events` | what happens, as it happens | `events` |
 //! | `GET /api/config` | what is configured, without secrets | `config` |
 //! | `PUT /api/config/…` | changes of a field | `changes` |
@@ -32,6 +33,7 @@ mod guard;
 mod keys;
 mod listener;
 mod metrics;
+mod openapi;
 mod order;
 mod reload;
 mod reply;
@@ -52,7 +54,7 @@ use axum::routing::{get, patch, post, put};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
-use crate::policy::{Exposure, Snapshot};
+use crate::policy::{AdminToken, Exposure, Snapshot};
 use crate::telemetry::denial_log::Denials;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
@@ -113,6 +115,13 @@ struct Api {
 }
 
 impl Api {
+    /// The token that counts now.
+    fn token(&self) -> Option<AdminToken> {
+        let mut token = None;
+        self.handles.in_force.show(&mut |policy, _| token = policy.admin_token);
+        token
+    }
+
     /// Asks whoever follows the config, and waits for the answer.
     ///
     /// # Errors
@@ -161,6 +170,7 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/api/denials/{request_id}", get(denials::show))
         .route("/api/reload", post(reload::ask))
         .route("/api/explain", post(explain::explain))
+        .route("/api/openapi.json", get(openapi::show))
         .route("/api/events", get(events::stream))
         .route("/api/config", get(config::show))
         .route("/api/config/auth_mode", put(changes::auth_mode))

@@ -8,7 +8,7 @@ use super::keys::Digest;
 use crate::secret::Secret;
 
 /// The digest of the admin token.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminToken(Digest);
 
 impl AdminToken {

@@ -80,6 +80,13 @@ impl Gateway {
         Self { program, addresses, directory }
     }
 
+    /// Starts it once more with the file that the last one left, which has ended.
+    pub(crate) fn start_again(self) -> Self {
+        let Self { directory, .. } = self;
+        let file = directory.path().join("keygate.yaml");
+        Self::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), directory)
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
