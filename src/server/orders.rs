@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use super::change::{self, Plan, Written};
 use super::config_file::{ConfigFile, not_replaceable};
 use super::reload::{Reloader, Trigger};
-use super::source::{ConfigSource, LoadedPolicy, Rejected};
+use super::source::{ConfigSource, Rejected};
 
 /// Why the embedded default stays what it is.
 const EMBEDDED: &str = "this run has no config file, so nothing can be changed: `keygate init` writes one, and `keygate \
@@ -53,7 +53,7 @@ impl Reloader {
         if file.etag() != if_match {
             return Err(NotChanged::Stale);
         }
-        let before = self.preview(&file.bytes)?;
+        let before = self.source.parse(&file.bytes).map_err(problems)?;
         let live = self.live.load();
         let elsewhere = |name: &str| live.policy.keys.iter().any(|(_, key)| key.name == name);
         let plan = change::plan(
@@ -96,18 +96,17 @@ impl Reloader {
         })
     }
 
-    fn preview(&self, bytes: &[u8]) -> Result<LoadedPolicy, NotChanged> {
-        let loaded = self.source.preview(bytes, &self.listen, &self.in_force.startup);
-        loaded.map_err(|Rejected(problems)| NotChanged::Rejected(problems))
+    fn preview(&self, bytes: &[u8]) -> Result<(), NotChanged> {
+        self.source.preview(bytes, &self.listen, &self.in_force.startup).map(drop).map_err(problems)
     }
 
     /// The new text can be used. A secret that goes into a file of its own is put in for that, since it is not there yet.
     fn check(&self, new: &[u8], change: &Change, plan: &Plan) -> Result<(), NotChanged> {
         let (Some(_), Change::ApiKey(key, _)) = (&plan.secret_file, change) else {
-            return self.preview(new).map(drop);
+            return self.preview(new);
         };
         let place = FieldPath::root().field("proxy").field("api_key");
-        self.preview(&edited(new, &[Edit::Set(place, key.expose().into())])?).map(drop)
+        self.preview(&edited(new, &[Edit::Set(place, key.expose().into())])?)
     }
 
     fn shown(&self) -> ConfigShown {
@@ -137,6 +136,10 @@ type Content = Zeroizing<Vec<u8>>;
 fn edited(bytes: &[u8], edits: &[Edit]) -> Result<Content, NotChanged> {
     let edited = config::edit(bytes, edits);
     edited.map(Into::into).map_err(|error| NotChanged::NotEditable(error.to_string()))
+}
+
+fn problems(Rejected(problems): Rejected) -> NotChanged {
+    NotChanged::Rejected(problems)
 }
 
 fn put_back((file, written): &(ConfigFile, Content)) {

@@ -71,9 +71,15 @@ impl ConfigSource {
         listen: &[SocketAddr],
         running: &Startup,
     ) -> Result<LoadedPolicy, Rejected> {
-        let path = self.file().unwrap_or_default();
-        let loaded = config::parse(&path, bytes, &environment).map_err(rejected)?;
-        compiled(loaded, listen, 1, Some(running))
+        compiled(self.parse(bytes)?, listen, 1, Some(running))
+    }
+
+    /// What is written in `bytes`, as far as one value at a time can tell that it is right.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the values.
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Loaded, Rejected> {
+        config::parse(&self.file().unwrap_or_default(), bytes, &environment).map_err(rejected)
     }
 }
 
