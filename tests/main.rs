@@ -53,6 +53,8 @@ mod killed_peers;
 mod metrics;
 /// Which peer is chosen, who is left out, what is sent again, what takes too long.
 mod peers;
+/// The PROXY protocol of load balancers.
+mod proxy_protocol;
 /// What the README and the pages tell people to type.
 mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.

@@ -46,6 +46,8 @@ pub struct Proxy {
     /// Addresses of proxies in front of the gateway, or ranges of them: `10.0.0.0/8`, `2001:db8::/32`. What these say of the client in `X-Forwarded-For` or `Forwarded` is believed, as far as the first address that is not one of them, from the right; from anyone else both are ignored.
     #[schemars(example = ["10.0.0.0/8"])]
     pub trusted_proxies: Vec<String>,
+    /// Whether connections of `trusted_proxies` begin with a PROXY protocol header (version 1 or 2), before TLS. One of theirs without it is closed; connections of others have none. Changing it needs a restart.
+    pub proxy_protocol: bool,
     /// How large a request may be, and how slow.
     pub request_limits: RequestLimits,
     /// How many connections there may be, and how long one may idle.
@@ -70,6 +72,7 @@ impl Default for Proxy {
             cors: None,
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             request_limits: RequestLimits::default(),
             connection_limits: ConnectionLimits::default(),
             shutdown: Shutdown::default(),

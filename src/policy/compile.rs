@@ -58,7 +58,7 @@ pub fn compile(
     warn_about_access(config, mode, exposure, &keys, &mut problems);
     let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
     let allowed_hosts = browsers::compile_allowed_hosts(&config.proxy.allowed_hosts, &mut problems);
-    let trusted_proxies = trusted_proxies::compile(&config.proxy.trusted_proxies, &mut problems);
+    let trusted_proxies = trusted_proxies::compile(&config.proxy, &mut problems);
     let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
     let routes = routes::compile_routes(config, &mut problems);

@@ -36,6 +36,8 @@ pub struct Startup {
     pub tls: Option<TlsStartup>,
     /// Whether HTTP/2 is spoken without TLS too.
     pub h2c: bool,
+    /// Whether connections of trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// How many connections there may be, and how long one may take.
     pub connection_limits: ConnectionLimits,
     /// Where the admin API listens, if it does.
@@ -83,6 +85,9 @@ impl Startup {
         }
         if self.h2c != next.h2c {
             fields.push("`h2c`");
+        }
+        if self.proxy_protocol != next.proxy_protocol {
+            fields.push("`proxy_protocol`");
         }
         if self.connection_limits != next.connection_limits {
             fields.push("`connection_limits`");

@@ -41,6 +41,7 @@ pub use upstreams::{
     RetryRule, UpstreamCredential, UpstreamSpec,
 };
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What becomes of the running requests of a key that counts no more.
@@ -95,4 +96,11 @@ pub struct Snapshot {
     pub shutdown_grace: Duration,
     /// How long to go on accepting after a stop signal while requests are in flight.
     pub shutdown_delay: Duration,
+}
+
+impl Snapshot {
+    /// Whether what `address` says of the clients that it forwards for is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(address))
+    }
 }

@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use super::fault::Fault;
 use super::headers::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::{Ctx, guard};
-use crate::policy::AddressRange;
+use crate::policy::Snapshot;
 
 /// Proxies in a row that are read; who has more of them is not known.
 const MOST_HOPS: usize = 32;
@@ -56,10 +56,10 @@ impl Client {
 pub(super) fn identify(session: &Session, ctx: &mut Ctx) -> Result<(), Fault> {
     let peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip().to_canonical()));
     ctx.client.address = peer;
-    let trusted = &ctx.live.policy.trusted_proxies;
-    match peer.filter(|peer| trusted.iter().any(|range| range.contains(*peer))) {
+    let policy = &ctx.live.policy;
+    match peer.filter(|peer| policy.trusts(*peer)) {
         Some(proxy) => {
-            ctx.client = told_by(proxy, &session.req_header().headers, trusted)?;
+            ctx.client = told_by(proxy, &session.req_header().headers, policy)?;
             Ok(())
         }
         None => Ok(()),
@@ -67,10 +67,10 @@ pub(super) fn identify(session: &Session, ctx: &mut Ctx) -> Result<(), Fault> {
 }
 
 /// Who sent the request, as `proxy` has it.
-fn told_by(proxy: IpAddr, headers: &HeaderMap, trusted: &[AddressRange]) -> Result<Client, Fault> {
+fn told_by(proxy: IpAddr, headers: &HeaderMap, policy: &Snapshot) -> Result<Client, Fault> {
     let elements = || list(headers, &header::FORWARDED);
-    let listed = hops(proxy, list(headers, &X_FORWARDED_FOR).map(node), trusted);
-    let forwarded = hops(proxy, elements().map(|element| node(parameter(element, "for")?)), trusted);
+    let listed = hops(proxy, list(headers, &X_FORWARDED_FOR).map(node), policy);
+    let forwarded = hops(proxy, elements().map(|element| node(parameter(element, "for")?)), policy);
     let mut proxies = match (headers.contains_key(&X_FORWARDED_FOR), headers.contains_key(header::FORWARDED))
     {
         (true, true) if listed != forwarded => {
@@ -92,11 +92,11 @@ fn told_by(proxy: IpAddr, headers: &HeaderMap, trusted: &[AddressRange]) -> Resu
 }
 
 /// `proxy`, and whom it and those before it name, up to the first that is not trusted, or whose name cannot be read.
-fn hops(proxy: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, trusted: &[AddressRange]) -> Vec<IpAddr> {
+fn hops(proxy: IpAddr, named: impl Iterator<Item = Option<IpAddr>>, policy: &Snapshot) -> Vec<IpAddr> {
     let mut hops = vec![proxy];
     for address in named.take(MOST_HOPS).map_while(|address| address) {
         hops.push(address);
-        if !trusted.iter().any(|range| range.contains(address)) {
+        if !policy.trusts(address) {
             break;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,23 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for InTime<A> {
     }
 }
 
+/// How far apart warnings of one kind are, so that a flood cannot fill the disk.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
+/// Lets one warning of each kind through now and then.
+#[derive(Debug, Default)]
+pub(super) struct Lid([AtomicU64; 3]);
+
+impl Lid {
+    /// Whether a warning of this kind may go out at `now`, counted from any moment.
+    pub(super) fn lifts(&self, kind: usize, now: Duration) -> bool {
+        let Some(next) = self.0.get(kind) else { return false };
+        let (due, now_millis) = (next.load(Ordering::Relaxed), now.as_millis() as u64);
+        let then = now_millis + BETWEEN_WARNINGS.as_millis() as u64;
+        now_millis >= due && next.compare_exchange(due, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
 /// How many connections each address has. A lock is taken when a connection comes and when it goes, by no request.
 #[derive(Debug, Default)]
 pub(super) struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
@@ -104,6 +122,14 @@ pub(super) fn client_of(stream: &Stream) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_warning_of_each_kind_goes_out_in_a_while() {
+        let (lid, start) = (Lid::default(), Duration::ZERO);
+        assert!(lid.lifts(0, start) && lid.lifts(1, start) && !lid.lifts(0, start));
+        assert!(!lid.lifts(0, BETWEEN_WARNINGS - Duration::from_millis(1)) && lid.lifts(0, BETWEEN_WARNINGS));
+        assert!(!lid.lifts(0, BETWEEN_WARNINGS));
+    }
 
     #[test]
     fn each_address_has_its_own_number_and_gets_places_back() {

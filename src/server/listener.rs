@@ -1,5 +1,6 @@
 //! Hands bound sockets to Pingora, and counts connections, which Pingora does not.
 
+use std::fmt;
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +18,13 @@ use pingora::services::listening;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::admission::{self, Clients, Place};
+use super::admission::{self, Clients, Lid, Place};
 use super::bind::BoundListener;
 use super::h2c;
+use super::proxy_protocol::{self, ProxyProtocol};
 use crate::policy::ConnectionLimits;
 use crate::telemetry::in_flight::{InFlight, UnderWay};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, RefusedConnection};
 
 /// How long those that came just before the listeners closed have for a first request. Pingora closes all that wait
 /// for one, and one whose task has not begun is not even counted; their clients cannot know whether their request was
@@ -42,6 +44,8 @@ pub(super) struct Connections {
     last_came: AtomicU64,
     /// Told once the listeners are closed.
     closed: Notify,
+    /// Keeps warnings apart.
+    warnings: Lid,
 }
 
 impl Connections {
@@ -52,6 +56,7 @@ impl Connections {
             made: Instant::now(),
             last_came: AtomicU64::new(0),
             closed: Notify::new(),
+            warnings: Lid::default(),
         })
     }
 
@@ -64,6 +69,16 @@ impl Connections {
             self.last_came.store(now, Ordering::Relaxed);
         }
         self.open.begin()
+    }
+
+    /// Counts one that is closed as it came, and says so now and then.
+    pub(super) fn refused(&self, why: RefusedConnection, what: fmt::Arguments<'_>) {
+        self.metrics.refused_connection(why);
+        if self.warnings.lifts(why as usize, self.made.elapsed()) {
+            log::warn!(
+                "a connection was closed: {what}; more of the kind are counted, and named once in 10 s"
+            );
+        }
     }
 
     /// Waits until those that came last have had the time for a first request. Where none came lately there is
@@ -104,6 +119,7 @@ impl<A> ListeningService<A> {
             connections,
             clients: Clients::default(),
             limits: None,
+            proxy_protocol: None,
             h2c: false,
         };
         let mut service = listening::Service::new(name.to_owned(), app);
@@ -137,6 +153,20 @@ impl<A> ListeningService<A> {
     {
         if let Some(app) = self.service.app_logic_mut() {
             app.h2c = true;
+        }
+        self
+    }
+
+    /// Reads from trusted proxies whose connection it is, before anything else.
+    pub(super) fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self
+    where
+        A: ServerApp + Send + Sync + 'static,
+    {
+        let proxy_protocol = Arc::new(proxy_protocol);
+        // Pingora calls this where there is TLS, and only there.
+        self.service.endpoints().set_pre_tls_callback(Arc::<ProxyProtocol>::clone(&proxy_protocol));
+        if let Some(app) = self.service.app_logic_mut() {
+            app.proxy_protocol = Some(proxy_protocol);
         }
         self
     }
@@ -181,22 +211,29 @@ struct CountedApp<A> {
     connections: Arc<Connections>,
     clients: Clients,
     limits: Option<ConnectionLimits>,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
     h2c: bool,
 }
 
 impl<A> CountedApp<A> {
-    /// Whether there is room for one more, and the place that it takes among its client's.
-    fn admit(&self, stream: &Stream) -> Option<Option<Place>> {
-        let Some(limits) = &self.limits else { return Some(None) };
+    /// Whether there is room for one more.
+    fn has_room(&self) -> bool {
         let total = usize::try_from(self.connections.open.count()).unwrap_or(0);
-        if total > limits.total {
-            log::debug!("a connection was closed: there are {} already", limits.total);
-            return None;
-        }
-        let Some(client) = admission::client_of(stream) else { return Some(None) };
+        let Some(limits) = self.limits.as_ref().filter(|limits| total > limits.total) else { return true };
+        let what = format_args!("there are {} already", limits.total);
+        self.connections.refused(RefusedConnection::Total, what);
+        false
+    }
+
+    /// The place that it takes among its client's, if there is one left.
+    fn admit(&self, stream: &Stream) -> Option<Option<Place>> {
+        let (Some(limits), Some(client)) = (&self.limits, admission::client_of(stream)) else {
+            return Some(None);
+        };
         let place = self.clients.admit(client, limits.per_client);
         if place.is_none() {
-            log::debug!("a connection was closed: {client} has {} already", limits.per_client);
+            let what = format_args!("{client} has {} already", limits.per_client);
+            self.connections.refused(RefusedConnection::PerClient, what);
         }
         place.map(Some)
     }
@@ -206,8 +243,15 @@ impl<A> CountedApp<A> {
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.connections.came();
-        let _place = self.admit(&stream)?;
+        if !self.has_room() {
+            return None;
+        }
         let cleartext = stream.get_ssl_digest().is_none();
+        let stream = match &self.proxy_protocol {
+            Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
+            _ => stream,
+        };
+        let _place = self.admit(&stream)?;
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         self.app.process_new(stream, shutdown).await
     }

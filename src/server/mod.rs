@@ -15,6 +15,7 @@ mod expiry;
 mod h2c;
 mod listener;
 mod orders;
+mod proxy_protocol;
 mod reload;
 mod signals;
 mod source;
@@ -53,6 +54,7 @@ use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
 use admission::InTime;
 use bind::BoundListener;
 use listener::{Connections, Endpoint, ListeningService};
+use proxy_protocol::ProxyProtocol;
 use reload::{InForce, Reloader};
 use signals::Signals;
 use stop::Stopper;
@@ -137,7 +139,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
     let denials = denials::start(&live, &reloads)?;
     let gateway = Gateway::new(Arc::clone(&live), requests, denials).with_access_log(access_log);
-    let service = gateway_service(&server, gateway, endpoints, &connections, &startup);
+    let service = gateway_service(&server, gateway, endpoints, &connections, &startup, &live);
     server.add_service(service);
     if let Some(origin) = origin {
         server.add_service(origin_service(origin));
@@ -263,6 +265,7 @@ fn gateway_service(
     endpoints: Vec<Endpoint>,
     connections: &Arc<Connections>,
     startup: &Startup,
+    live: &Arc<PolicyHandle<Live>>,
 ) -> ListeningService<InTime<HttpProxy<Gateway>>> {
     let limits = startup.connection_limits;
     let mut proxy = http_proxy(&server.configuration, gateway);
@@ -276,8 +279,13 @@ fn gateway_service(
     http2_options.max_concurrent_streams(limits.http2_streams);
     proxy.h2_options = Some(http2_options);
     let app = InTime::new(proxy, limits);
-    let service =
+    let mut service =
         ListeningService::new("keygate", app, endpoints, Arc::clone(connections)).with_limits(limits);
+    if startup.proxy_protocol {
+        let (live, connections) = (Arc::clone(live), Arc::clone(connections));
+        service =
+            service.with_proxy_protocol(ProxyProtocol { live, connections, limit: limits.header_timeout });
+    }
     if startup.h2c { service.with_h2c() } else { service }
 }
 

@@ -63,6 +63,7 @@ const UPSTREAM_BOUNDS: Bounds = [
 #[derive(Debug)]
 pub struct Metrics {
     connections: Counters<1>,
+    refused_connections: Counters<{ RefusedConnection::NAMES.len() }>,
     log_lines: Counters<2>,
     denials: Counters<{ Cause::ALL.len() * HEADERS }>,
     own_errors: [OwnError; MOST_CODES],
@@ -175,6 +176,7 @@ impl Metrics {
     pub fn leak() -> &'static Self {
         Box::leak(Box::new(Self {
             connections: Counters::default(),
+            refused_connections: Counters::default(),
             log_lines: Counters::default(),
             denials: Counters::default(),
             own_errors: std::array::from_fn(|_| OwnError::default()),
@@ -187,6 +189,11 @@ impl Metrics {
     /// Counts a connection of a client.
     pub fn connected(&self) {
         self.connections.add(0, 1);
+    }
+
+    /// Counts a connection that was closed as it came.
+    pub fn refused_connection(&self, why: RefusedConnection) {
+        self.refused_connections.add(why as usize, 1);
     }
 
     /// Counts lines of the access log that were written, or given up.
@@ -247,6 +254,22 @@ fn key_meters(
     series.retain(|name, _| here.contains(&**name));
     let keys = names.iter().map(|name| Arc::clone(series.entry(Arc::clone(name)).or_default())).collect();
     (keys, Some(Arc::clone(series.entry(OTHER.into()).or_default())))
+}
+
+/// Why a connection was closed as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedConnection {
+    /// There are as many as there may be.
+    Total = 0,
+    /// Its client has as many as it may have.
+    PerClient = 1,
+    /// A trusted proxy did not say in time, or not readably, whose it is.
+    ProxyProtocol = 2,
+}
+
+impl RefusedConnection {
+    /// The values of the label, in the order of the variants.
+    const NAMES: [&str; 3] = ["total", "per_client", "proxy_protocol"];
 }
 
 /// What became of a line of the access log.
@@ -412,6 +435,13 @@ impl Metrics {
         let [connections] = self.connections.sums();
         text.counter("keygate_connections_total", "Connections of clients that were accepted.")
             .sample(&[], connections);
+        let mut family = text.counter(
+            "keygate_connections_refused_total",
+            "Connections that were closed as they came: over `connection_limits`, or without the PROXY protocol header that is asked for.",
+        );
+        for (reason, sum) in RefusedConnection::NAMES.into_iter().zip(self.refused_connections.sums()) {
+            family.sample(&[("reason", reason)], sum);
+        }
         text.gauge("keygate_connections_open", "Connections of clients that are open.")
             .sample(&[], scrape.connections);
         text.gauge("keygate_requests_in_flight", "Requests under way.").sample(&[], scrape.requests);

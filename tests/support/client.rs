@@ -42,7 +42,18 @@ impl Client {
         name: &str,
         config: &Arc<rustls::ClientConfig>,
     ) -> std::io::Result<Self> {
+        Self::connect_tls_after(b"", address, name, config)
+    }
+
+    /// The same, once these bytes were sent.
+    pub(crate) fn connect_tls_after(
+        first: &[u8],
+        address: SocketAddr,
+        name: &str,
+        config: &Arc<rustls::ClientConfig>,
+    ) -> std::io::Result<Self> {
         let mut socket = Self::socket(address);
+        socket.write_all(first)?;
         let name = name.to_owned().try_into().unwrap();
         let mut connection = rustls::ClientConnection::new(Arc::clone(config), name).unwrap();
         while connection.is_handshaking() {

@@ -49,6 +49,7 @@ fn startup(proxy: &config::Proxy, listen: Vec<ListenAddress>, exposure: Exposure
         exposure,
         tls,
         h2c: proxy.h2c,
+        proxy_protocol: proxy.proxy_protocol,
         connection_limits: connection_limits(&proxy.connection_limits),
         admin: None,
         access_log: None,
