@@ -26,6 +26,46 @@ fn without_tls_both_versions_share_a_port() {
 }
 
 #[test]
+fn a_connection_has_so_many_streams_at_once() {
+    let origin = Origin::answering(|_, stream| {
+        // Until the gateway closes: no stream ends.
+        let _ = std::io::Read::read(stream, &mut [0]);
+        Err(std::io::ErrorKind::ConnectionAborted.into())
+    });
+    let text = with_h2c(&config("off", &origin)).replacen(
+        "proxy:\n",
+        "proxy:\n  connection_limits: {http2_streams: 2}\n",
+        1,
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = gateway.connect();
+    // RFC 9113: the preface, an empty SETTINGS, and three times HEADERS with `GET http / localhost` in HPACK's static
+    // and literal form (§6.2; RFC 7541 §6): streams 1, 3 and 5, each ended.
+    let fields = b"\x82\x86\x84\x41\x09localhost";
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    for stream in [1, 3, 5] {
+        client.send([&[0, 0, fields.len() as u8, 1, 5, 0, 0, 0, stream], &fields[..]].concat());
+    }
+    let mut settings = None;
+    loop {
+        let head = client.read_exactly(9);
+        let payload = client.read_exactly(usize::from(head[1]) << 8 | usize::from(head[2]));
+        match head[3] {
+            4 if head[4] == 0 => settings = Some(payload),
+            // RST_STREAM of the third with REFUSED_STREAM.
+            3 => {
+                assert_eq!((head[8], payload.as_slice()), (5, &[0, 0, 0, 7][..]));
+                break;
+            }
+            _ => {}
+        }
+    }
+    let announced: Vec<&[u8]> =
+        settings.as_deref().unwrap().chunks(6).filter(|one| one[..2] == [0, 3]).collect();
+    assert_eq!(announced, [[0, 3, 0, 0, 0, 2]], "SETTINGS_MAX_CONCURRENT_STREAMS");
+}
+
+#[test]
 fn it_is_off_unless_switched_on() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("off", &origin));

@@ -123,6 +123,30 @@ fn another_attempt_and_an_upstream_that_fails_are_counted() {
 }
 
 #[test]
+fn an_address_that_is_left_out_is_counted_and_shown() {
+    let (origin, broken) = (
+        Origin::start(),
+        Origin::answering(|_, stream| {
+            std::io::Write::write_all(stream, b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n")
+        }),
+    );
+    let peers = format!(
+        "peers: ['{}', '{}']\n    ejection: {{failures: 1, time: 10min, max_time: 10min, max_percent: 50}}\n",
+        broken.address, origin.address
+    );
+    let text = config("off", &origin).replace(&format!("peers: ['{}']\n", origin.address), &peers);
+    let gateway = Gateway::start(&with_admin(&text));
+    let ejected =
+        |peer: &Origin| format!("keygate_peer_ejected{{upstream=\"origin\",peer=\"{}\"}}", peer.address);
+    let none = scrape(&gateway);
+    assert_eq!(value(&none, r#"keygate_upstream_ejections_total{upstream="origin"}"#), Some(0.0));
+    assert_eq!(value(&none, &ejected(&broken)), Some(0.0));
+    wait_for("its turn", || (send(&gateway, "/", "") == 500).then_some(()));
+    let text = wait_for_value(&gateway, r#"keygate_upstream_ejections_total{upstream="origin"}"#, 1.0);
+    assert_eq!([value(&text, &ejected(&broken)), value(&text, &ejected(&origin))], [Some(1.0), Some(0.0)]);
+}
+
+#[test]
 fn connections_are_counted_and_those_that_are_open_are_known() {
     let origin = Origin::start();
     let gateway = gateway(&origin);

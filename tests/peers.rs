@@ -130,6 +130,24 @@ fn one_client_address_has_one_peer() {
 }
 
 #[test]
+fn one_key_has_one_peer_and_keys_are_spread() {
+    let (a, b) = (named("a"), named("b"));
+    let keys: Vec<String> = (0..32)
+        .map(|number| {
+            let digest = keygate::policy::Digest::of(format!("sk-{number}").as_bytes());
+            format!("{{name: k{number}, digest: '{digest}'}}")
+        })
+        .collect();
+    let text = config(&[&a, &b], "    balance: hash\n    hash_by: key")
+        .replace("auth_mode: off", "auth_mode: strict");
+    let gateway = Gateway::start(&format!("{text}keys: [{}]\n", keys.join(", ")));
+    let ask = |number: usize| get(&gateway, &format!("x-api-key: sk-{number}\r\n")).body;
+    let first: Vec<Vec<u8>> = (0..32).map(ask).collect();
+    assert_eq!(first, (0..32).map(ask).collect::<Vec<_>>());
+    assert!(first.iter().any(|body| body == b"a") && first.iter().any(|body| body == b"b"), "{first:?}");
+}
+
+#[test]
 fn a_peer_that_fails_is_left_out_and_comes_back() {
     let broken = Arc::new(AtomicBool::new(true));
     let fails = Arc::clone(&broken);
@@ -289,6 +307,25 @@ fn a_stream_may_begin_late_and_then_not_fall_silent() {
     client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(client.read_head().starts_with("HTTP/1.1 200"));
     assert_eq!(client.read_to_end(), b"only this", "broken off, long before 30 s");
+}
+
+#[test]
+fn a_stream_that_has_begun_ends_when_the_whole_takes_too_long() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        // Never silent for long, and without end.
+        loop {
+            stream.write_all(b"1\r\nx\r\n")?;
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let gateway = gateway(&[&origin], "    timeouts: {read: 30s, total: 500ms}");
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(client.read_head().starts_with("HTTP/1.1 200"));
+    let rest = client.read_to_end();
+    assert!(rest.starts_with(b"1\r\nx\r\n"), "{}", rest.escape_ascii());
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "no client takes it for whole");
 }
 
 #[test]

@@ -61,6 +61,51 @@ fn the_body_has_a_length_announced_or_not() {
 }
 
 #[test]
+fn a_route_has_a_length_of_its_own_for_bodies_smaller_or_larger() {
+    let origin = Origin::start();
+    let routes = "routes:\n  - {path: /small, upstream: origin, max_body: 100B}\n  \
+                  - {path: /large, upstream: origin, max_body: 2KiB}\n";
+    let text = config("strict", &origin).replacen("routes:\n", routes, 1);
+    let gateway = Gateway::start(&text.replacen("proxy:\n", "proxy:\n  request_limits: {body: 1KiB}\n", 1));
+    for (path, length, status) in [
+        ("/small", 100, 200),
+        ("/small", 101, 413),
+        ("/other", 1024, 200),
+        ("/other", 1025, 413),
+        ("/large", 2048, 200),
+        ("/large", 2049, 413),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n");
+        let body = "x".repeat(length);
+        let code = (status == 413).then_some("body_too_large");
+        let announced = gateway.exchange(format!("{head}Content-Length: {length}\r\n\r\n{body}"));
+        assert_eq!(outcome(&announced), (status, code), "{path} {length}");
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n");
+        assert_eq!(outcome(&gateway.exchange(chunked)), (status, code), "{path} {length} in chunks");
+    }
+}
+
+/// This takes ten seconds, for which every body may be as slow as it likes.
+#[test]
+fn a_body_that_drips_is_broken_off() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "body_min_rate: 1KiB");
+    let mut client = gateway.connect();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nContent-Length: 1000000\r\n\r\n"
+    ));
+    // Never silent for long; the end comes from the other side.
+    while client.try_send(b"x").is_ok() {
+        std::thread::park_timeout(std::time::Duration::from_millis(200));
+        if client.has_answer() {
+            break;
+        }
+    }
+    assert_eq!(outcome(&client.response()), (408, Some("body_timeout")));
+    assert!(origin.received().is_empty());
+}
+
+#[test]
 fn a_client_that_falls_silent_in_its_body_is_told_so() {
     let origin = Origin::start();
     let gateway = limited(&origin, "body_timeout: 200ms");

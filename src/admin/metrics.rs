@@ -24,10 +24,15 @@ fn scrape(api: &Api, policy: &Snapshot, fleet: &Fleet) -> Scrape {
     let handles = &api.handles;
     let last = handles.reloads.last();
     let peers = fleet.upstreams().flat_map(|upstream| {
-        upstream.peers().map(|peer| PeerReading {
-            upstream: upstream.name().to_owned(),
-            peer: peer.address().to_string(),
-            addresses: peer.addresses().len(),
+        upstream.peers().map(|peer| {
+            let readings = peer.readings();
+            PeerReading {
+                upstream: upstream.name().to_owned(),
+                peer: peer.address().to_string(),
+                addresses: readings.len(),
+                ejected: readings.iter().filter(|reading| reading.ejected_for.is_some()).count(),
+                down: readings.iter().filter(|reading| reading.down).count(),
+            }
         })
     });
     Scrape {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Span, units};
+use super::{Size, Span, units};
 
 /// One route. A request takes the most specific one that matches: its exact host, then the longest `*.` host, then any host; within these its exact path, then the longest prefix; within these the one with more `headers`, then one with `methods`, then the first in this file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -59,6 +59,10 @@ pub struct Route {
     #[serde(default)]
     #[schemars(example = serde_json::json!({"total": "10min"}))]
     pub timeouts: Option<RouteTimeouts>,
+    /// Bytes of a body on this route, in place of `request_limits.body`; more is answered 413.
+    #[serde(default, deserialize_with = "units::optional_size::<1, { 1 << 50 }, _>")]
+    #[schemars(example = "20MiB")]
+    pub max_body: Option<Size>,
     /// The upstream that requests of this route go to.
     pub upstream: String,
 }

@@ -167,6 +167,19 @@ pub(super) fn optional_span<'de, const MIN: u64, const MAX: u64, D: Deserializer
     Ok(Option::<Inner<MIN, MAX>>::deserialize(deserializer)?.map(|Inner(span)| span))
 }
 
+/// Reads a size of at least `MIN` and at most `MAX` bytes, or nothing.
+pub(super) fn optional_size<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Size>, D::Error> {
+    struct Inner<const MIN: u64, const MAX: u64>(Size);
+    impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Inner<MIN, MAX> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            size::<MIN, MAX, D>(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Inner<MIN, MAX>>::deserialize(deserializer)?.map(|Inner(size)| size))
+}
+
 /// Reads a whole number from `MIN` to `MAX`.
 pub(super) fn number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: Deserializer<'de>>(
     deserializer: D,

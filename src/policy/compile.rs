@@ -85,7 +85,7 @@ pub fn compile(
         allowed_hosts,
         trusted_proxies,
         cors,
-        request_limits: limits::request_limits(&config.proxy.request_limits),
+        request_limits: limits::request_limits(config),
         keepalive_timeout: config.proxy.keepalive_timeout.0,
         shutdown_grace: config.proxy.shutdown.grace.0,
         shutdown_delay: config.proxy.shutdown.delay.0,

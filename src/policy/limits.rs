@@ -13,6 +13,8 @@ pub struct RequestLimits {
     pub uri_bytes: usize,
     /// Bytes of the body.
     pub body_bytes: u64,
+    /// The same, of the route that allows most.
+    pub largest_body_bytes: u64,
     /// How long a client may be silent in a body.
     pub body_timeout: Duration,
     /// Bytes a second that a body must come with, once it has taken a while.

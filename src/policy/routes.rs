@@ -55,6 +55,8 @@ pub struct RouteSpec {
     pub response_headers: HeaderChanges,
     /// Time-outs in place of the upstream's.
     pub timeouts: RouteTimeouts,
+    /// Bytes of a body, in place of the limit for all.
+    pub max_body_bytes: Option<u64>,
 }
 
 impl RouteSpec {
@@ -70,6 +72,7 @@ impl RouteSpec {
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             timeouts: RouteTimeouts::default(),
+            max_body_bytes: None,
         }
     }
 }

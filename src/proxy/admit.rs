@@ -51,6 +51,9 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if !means_one_thing(facts.path, ctx) {
         return fault_reply(session, ctx, Fault::AmbiguousPath).await;
     }
+    if let Err(fault) = guard::check_length(request, ctx.most_body_bytes()) {
+        return fault_reply(session, ctx, fault).await;
+    }
     match begin(ctx) {
         Ok(running) => {
             ctx.running = running;

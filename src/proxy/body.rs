@@ -33,11 +33,11 @@ pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> R
     let Some(part) = part.filter(|part| !part.is_empty() && !session.as_ref().is_upgrade_req()) else {
         return Ok(());
     };
-    let limits = &ctx.live.policy.request_limits;
+    let least_rate = ctx.live.policy.request_limits.body_min_rate;
     ctx.body.bytes = ctx.body.bytes.saturating_add(part.len() as u64);
-    let fault = if ctx.body.bytes > limits.body_bytes {
+    let fault = if ctx.body.bytes > ctx.most_body_bytes() {
         Fault::BodyTooLarge
-    } else if is_too_slow(&mut ctx.body, limits.body_min_rate, clock::ticks()) {
+    } else if is_too_slow(&mut ctx.body, least_rate, clock::ticks()) {
         Fault::BodyTooSlow
     } else {
         return Ok(());

@@ -15,7 +15,7 @@ use crate::auth::Permit;
 use crate::limit::Running;
 use crate::policy::{RouteId, RouteSpec, UpstreamSpec};
 use crate::telemetry::in_flight::UnderWay;
-use crate::upstream::{Attempts, Taken, Upstream};
+use crate::upstream::{Attempts, Taken, Upstream, Verdict};
 
 /// The state of one request, from its header section to its end.
 #[derive(Debug)]
@@ -104,9 +104,24 @@ impl Ctx {
 
     /// The address that was taken failed; it is left.
     pub(super) fn taken_failed(&mut self) {
-        if let (Some(taken), Some(upstream)) = (self.taken.take(), self.upstream()) {
-            upstream.failed(&taken);
+        self.count_failure();
+        self.taken = None;
+    }
+
+    /// The address that was taken failed.
+    pub(super) fn count_failure(&self) {
+        if let (Some(taken), Some(route)) = (&self.taken, self.route())
+            && let Some(upstream) = self.live.fleet.upstream(route.upstream)
+            && upstream.failed(taken) == Verdict::Ejected
+        {
+            self.live.meters.ejected(route.upstream);
         }
+    }
+
+    /// How many bytes its body may have.
+    pub(super) fn most_body_bytes(&self) -> u64 {
+        let own = self.route().and_then(|route| route.max_body_bytes);
+        own.unwrap_or(self.live.policy.request_limits.body_bytes)
     }
 
     /// How long the whole request may take.

@@ -142,7 +142,9 @@ impl Fault {
             Self::BadRequest(what) => what,
             Self::HeaderTooLarge => "The header section is larger than keygate's `request_limits` allow.",
             Self::UriTooLong => "The request-target is longer than keygate's `request_limits` allow.",
-            Self::BodyTooLarge => "The body is longer than keygate's `request_limits` allow.",
+            Self::BodyTooLarge => {
+                "The body is longer than keygate's `request_limits`, or the `max_body` of its route, allow."
+            }
             Self::BodyTooSlow => "The body came more slowly than keygate's `request_limits` allow.",
             Self::ExpectationFailed => "keygate knows no expectation but `100-continue`.",
             Self::HostNotAllowed => {

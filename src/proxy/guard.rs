@@ -44,7 +44,8 @@ pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(),
     }
     check_host(session.req_header())?;
     check_connection(&session.req_header().headers)?;
-    check_body(session.req_header(), limits)
+    check_expectation(session.req_header())?;
+    check_length(session.req_header(), limits.largest_body_bytes)
 }
 
 /// Before anything else looks at it.
@@ -63,15 +64,18 @@ fn check_size(session: &Session, limits: &RequestLimits) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is known of the body before it comes.
-fn check_body(request: &RequestHeader, limits: &RequestLimits) -> Result<(), Fault> {
+fn check_expectation(request: &RequestHeader) -> Result<(), Fault> {
     let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if !request.headers.get_all(header::EXPECT).iter().all(continues) {
-        return Err(Fault::ExpectationFailed);
-    }
+    let all_known = request.headers.get_all(header::EXPECT).iter().all(continues);
+    if all_known { Ok(()) } else { Err(Fault::ExpectationFailed) }
+}
+
+/// What is known of the body before it comes. Its route may allow less than `most_bytes`, which is asked once that is
+/// known.
+pub(super) fn check_length(request: &RequestHeader, most_bytes: u64) -> Result<(), Fault> {
     let announced = request.headers.get(header::CONTENT_LENGTH);
     // A number that does not fit into 64 bits is too large by itself.
-    let fits = |length: &str| length.parse::<u64>().is_ok_and(|bytes| bytes <= limits.body_bytes);
+    let fits = |length: &str| length.parse::<u64>().is_ok_and(|bytes| bytes <= most_bytes);
     match announced.and_then(|length| length.to_str().ok()) {
         Some(length) if !fits(length) => Err(Fault::BodyTooLarge),
         _ => Ok(()),

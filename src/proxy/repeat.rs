@@ -26,9 +26,7 @@ pub(super) fn check_status(session: &Session, response: &ResponseHeader, ctx: &m
     }
     let repeated = ctx.upstream().is_some_and(|upstream| upstream.retries().statuses.contains(&status));
     let address = ctx.taken.as_ref().map(Taken::address);
-    if let (Some(taken), Some(upstream)) = (&ctx.taken, ctx.upstream()) {
-        upstream.failed(taken);
-    }
+    ctx.count_failure();
     if !repeated || !may_repeat(session, ctx) {
         return Ok(());
     }

@@ -98,6 +98,7 @@ type RouteMeter = Counters<{ CLASSES.len() }>;
 #[derive(Debug)]
 struct UpstreamMeter {
     retries: Counters<1>,
+    ejections: Counters<1>,
     first_byte: Histogram,
     whole: Histogram,
 }
@@ -169,6 +170,10 @@ pub struct PeerReading {
     pub peer: String,
     /// Addresses that it has now; 0 while its name has never been resolved.
     pub addresses: usize,
+    /// Those of them that are left out because they failed.
+    pub ejected: usize,
+    /// Those of them that fail their health check.
+    pub down: usize,
 }
 
 impl Metrics {
@@ -285,6 +290,7 @@ impl Default for UpstreamMeter {
     fn default() -> Self {
         Self {
             retries: Counters::default(),
+            ejections: Counters::default(),
             first_byte: Histogram::new(&UPSTREAM_BOUNDS),
             whole: Histogram::new(&UPSTREAM_BOUNDS),
         }
@@ -301,6 +307,13 @@ impl Meters {
     pub fn retried(&self, upstream: UpstreamId) {
         if let Some(meter) = self.upstreams.get(upstream.0) {
             meter.retries.add(0, 1);
+        }
+    }
+
+    /// Counts an address that is left out from now on.
+    pub fn ejected(&self, upstream: UpstreamId) {
+        if let Some(meter) = self.upstreams.get(upstream.0) {
+            meter.ejections.add(0, 1);
         }
     }
 
@@ -422,12 +435,29 @@ impl Metrics {
             let [sum] = meter.retries.sums();
             family.sample(&[("upstream", name)], sum);
         }
+        let mut family = text.counter(
+            "keygate_upstream_ejections_total",
+            "Addresses that failed too often in a row and were left out for a while.",
+        );
+        for (name, meter) in &series.upstreams {
+            let [sum] = meter.ejections.sums();
+            family.sample(&[("upstream", name)], sum);
+        }
         let mut family = text.gauge(
             "keygate_peer_addresses",
             "Addresses that a peer has; 0 while its name could never be resolved.",
         );
-        for PeerReading { upstream, peer, addresses } in &scrape.peers {
+        for PeerReading { upstream, peer, addresses, .. } in &scrape.peers {
             family.sample(&[("upstream", upstream), ("peer", peer)], addresses);
+        }
+        let mut family =
+            text.gauge("keygate_peer_ejected", "Addresses of a peer that are left out because they failed.");
+        for PeerReading { upstream, peer, ejected, .. } in &scrape.peers {
+            family.sample(&[("upstream", upstream), ("peer", peer)], ejected);
+        }
+        let mut family = text.gauge("keygate_peer_down", "Addresses of a peer that fail their health check.");
+        for PeerReading { upstream, peer, down, .. } in &scrape.peers {
+            family.sample(&[("upstream", upstream), ("peer", peer)], down);
         }
     }
 

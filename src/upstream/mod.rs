@@ -53,6 +53,15 @@ pub struct Upstream {
     ejecting: Mutex<()>,
 }
 
+/// What becomes of an address that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Requests go on to it.
+    Stays,
+    /// It is left out for a while, from now on.
+    Ejected,
+}
+
 /// The addresses that one request has tried in vain. Empty, and without an allocation, for nearly all requests.
 #[derive(Debug, Default)]
 pub struct Attempts(Vec<SocketAddr>);
@@ -198,9 +207,9 @@ impl Upstream {
     }
 
     /// The address failed. Too many failures in a row, and it is left out for a while, if not too many are already.
-    pub fn failed(&self, taken: &Taken) {
+    pub fn failed(&self, taken: &Taken) -> Verdict {
         if !taken.health().count_failure(&self.ejection) {
-            return;
+            return Verdict::Stays;
         }
         let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut all, mut out) = (0_usize, 0_usize);
@@ -210,7 +219,7 @@ impl Upstream {
         }
         let most = all.saturating_mul(self.ejection.max_percent as usize) / 100;
         if taken.health().is_ejected() || out >= most {
-            return;
+            return Verdict::Stays;
         }
         let time = taken.health().eject(&self.ejection);
         log::warn!(
@@ -219,6 +228,7 @@ impl Upstream {
             taken.address(),
             self.ejection.failures
         );
+        Verdict::Ejected
     }
 
     /// Whether any address is left for a request that has tried `attempts`.

@@ -133,6 +133,14 @@ impl Client {
         }
     }
 
+    /// Whether anything has come that was not read yet, or the other side has closed.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let came = self.socket.peek(&mut [0]).is_ok();
+        self.socket.set_nonblocking(false).unwrap();
+        came
+    }
+
     /// One chunk of a chunked body; `None` at its end.
     pub(crate) fn read_chunk(&mut self) -> Option<Vec<u8>> {
         let line_end = loop {
