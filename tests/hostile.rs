@@ -28,6 +28,11 @@ struct Outcome {
 
 /// Runs the cases of a mode, and those that do not depend on it, against a gateway in that mode.
 fn run(mode: &str, at_least: usize) {
+    run_cases(mode, &format!("{mode},any"), &["MUST", "CONTROL"], at_least);
+}
+
+/// Runs the cases of these modes against a gateway with `auth_mode: mode`; those of these levels must do as is said.
+fn run_cases(mode: &str, cases: &str, levels: &[&str], at_least: usize) {
     let key = "sk-test-0123456789abcdef";
     // The runner's own recording upstream listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -41,7 +46,7 @@ fn run(mode: &str, at_least: usize) {
     let ran = Command::new(sdk_python())
         .arg(folder.join("run_cases.py"))
         .args(["--target", &gateway.address().to_string(), "--upstream-port", &port.to_string()])
-        .args(["--key", key, "--modes", &format!("{mode},any"), "--out"])
+        .args(["--key", key, "--modes", cases, "--out"])
         .arg(&out)
         .stdin(Stdio::null())
         .output()
@@ -52,7 +57,7 @@ fn run(mode: &str, at_least: usize) {
     let failed: BTreeMap<&str, (&str, &str, &[String])> = outcomes
         .iter()
         .filter(|outcome| outcome.verdict != "ok")
-        .filter(|outcome| matches!(outcome.level.as_str(), "MUST" | "CONTROL"))
+        .filter(|outcome| levels.contains(&outcome.level.as_str()))
         .filter(|outcome| !KNOWN.contains(&outcome.id.as_str()))
         .map(|outcome| (outcome.id.as_str(), (outcome.level.as_str(), outcome.title.as_str(), &*outcome.bad)))
         .collect();
@@ -72,4 +77,10 @@ fn hostile_requests_in_all_except_health() {
 #[test]
 fn hostile_requests_in_off() {
     run("off", 2);
+}
+
+/// `auto` on loopback asks for no key, and keeps web pages out by the names that they call it.
+#[test]
+fn hostile_requests_to_a_local_gateway() {
+    run_cases("auto", "auto-local", &["MUST", "CONTROL", "POLICY"], 3);
 }
