@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Response};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate};
+use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate, wait_for};
 
 const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -60,6 +60,25 @@ fn a_peer_is_verified_by_its_name_and_its_authority() {
     }
     assert_eq!(origin.received().len(), 4);
     assert!(origin.received().iter().all(|request| request.header("x-forwarded-proto") == Some("https")));
+}
+
+#[test]
+fn a_health_check_goes_over_tls_and_verifies_like_a_request() {
+    let (origin, authority, other) = (Origin::start(), Authority::new(), Authority::new());
+    let peer = peer(&origin, &authority, "");
+    let upstream = "tls: true, sni: peer.test, tls_ca: ca.pem, \
+                    health_check: {path: /health, interval: 100ms, unhealthy_after: 1}";
+    let distrusting = in_front_of(peer.address(), &other, upstream);
+    distrusting.program().wait_for_log("a failure", |line| line.contains("fails its health check"));
+    assert!(origin.received().is_empty(), "nothing is asked of a peer that is not verified");
+    let trusting = in_front_of(peer.address(), &authority, upstream);
+    wait_for("two checks", || (origin.received().len() >= 2).then_some(()));
+    for request in origin.received() {
+        assert!(request.head.starts_with("GET /health "), "{}", request.head);
+        assert_eq!(request.header("x-forwarded-proto"), Some("https"));
+    }
+    let failed = trusting.program().log().iter().any(|line| line.contains("fails its health check"));
+    assert!(!failed, "{:?}", trusting.program().log());
 }
 
 #[test]
