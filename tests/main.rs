@@ -61,6 +61,8 @@ mod readme;
 mod reload;
 /// How large a request may be, and how slow.
 mod request_limits;
+/// Names of peers, when the resolver fails and when it answers something else.
+mod resolver;
 /// Revocation: at once, everywhere, and of nothing else.
 mod revocation;
 /// Routes by host suffix, method and header; what they change; paths that can be read in two ways.

@@ -38,6 +38,9 @@ pub struct Proxy {
     /// How long an idle keep-alive connection of a client is kept.
     #[serde(deserialize_with = "units::span::<1000, { 24 * units::HOUR }, _>")]
     pub keepalive_timeout: Span,
+    /// How often the names of peers are resolved again; what the records themselves say of their life is not known to the system's resolver.
+    #[serde(deserialize_with = "units::span::<1000, { units::HOUR }, _>")]
+    pub dns_refresh: Span,
     /// Which web pages may call the gateway from a browser.
     pub cors: Option<Cors>,
     /// Names beside `localhost` and loopback addresses by which a gateway that asks for no key may be called: without keys, a page under any other name could spend the upstream's credentials.
@@ -69,6 +72,7 @@ impl Default for Proxy {
             api_key_previous: None,
             threads: None,
             keepalive_timeout: Span::seconds(60),
+            dns_refresh: Span::seconds(30),
             cors: None,
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),

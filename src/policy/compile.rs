@@ -87,6 +87,7 @@ pub fn compile(
         cors,
         request_limits: limits::request_limits(config),
         keepalive_timeout: config.proxy.keepalive_timeout.0,
+        dns_refresh: config.proxy.dns_refresh.0,
         shutdown_grace: config.proxy.shutdown.grace.0,
         shutdown_delay: config.proxy.shutdown.delay.0,
     };

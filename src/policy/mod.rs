@@ -92,6 +92,8 @@ pub struct Snapshot {
     pub request_limits: RequestLimits,
     /// How long an idle keep-alive connection of a client is kept.
     pub keepalive_timeout: Duration,
+    /// How often the names of peers are resolved again.
+    pub dns_refresh: Duration,
     /// How long requests in flight may go on after a stop signal.
     pub shutdown_grace: Duration,
     /// How long to go on accepting after a stop signal while requests are in flight.

@@ -97,7 +97,8 @@ impl Supervisor {
 async fn keep_resolved(live: Arc<PolicyHandle<Live>>, now: Arc<Notify>) {
     loop {
         // Over in time or notified: either way it is due.
-        let _ = tokio::time::timeout(resolve::REFRESH_INTERVAL, now.notified()).await;
+        let every = live.load().policy.dns_refresh;
+        let _ = tokio::time::timeout(every, now.notified()).await;
         resolve::refresh(&live.load().fleet).await;
     }
 }

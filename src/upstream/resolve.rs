@@ -10,10 +10,6 @@ use tokio::task::JoinSet;
 use super::Fleet;
 use crate::policy::PeerAddress;
 
-/// How often names are resolved again. The system's resolver does not tell the records' time to live; this is the
-/// one that Kubernetes' DNS sets.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
-
 /// How long one look-up may take before it counts as failed.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 

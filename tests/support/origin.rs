@@ -44,7 +44,15 @@ impl Origin {
     where
         A: Fn(&ReceivedRequest, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::answering_at("127.0.0.1:0".parse().unwrap(), answer)
+    }
+
+    /// The same, on this address.
+    pub(crate) fn answering_at<A>(address: SocketAddr, answer: A) -> Self
+    where
+        A: Fn(&ReceivedRequest, &mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (received, connections) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<AtomicUsize>::default());
         let origin = Self { address, received: Arc::clone(&received), connections: Arc::clone(&connections) };
