@@ -59,6 +59,8 @@ mod proxy_protocol;
 mod readme;
 /// Reload: by file, by rename, by link, by signal; under load; and what must not change.
 mod reload;
+/// The id of a request: whose it is, and where it is told.
+mod request_ids;
 /// How large a request may be, and how slow.
 mod request_limits;
 /// Names of peers, when the resolver fails and when it answers something else.
