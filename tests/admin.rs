@@ -62,7 +62,7 @@ fn the_status_says_what_is_in_force_and_why() {
 }
 
 #[test]
-fn only_metrics_are_free() {
+fn of_what_it_tells_only_metrics_are_free() {
     let origin = Origin::start();
     let gateway = Gateway::start(&administered("strict", &origin));
     let admin = gateway.admin();
@@ -70,7 +70,9 @@ fn only_metrics_are_free() {
     assert_eq!(metrics.status, 200);
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert!(String::from_utf8(metrics.body).unwrap().contains("\nkeygate_config_generation 1\n"));
-    for request in ["GET /api/status", "POST /api/reload", "GET /", "GET /api/nothing", "GET /metrics/"] {
+    for request in
+        ["GET /api/status", "POST /api/reload", "GET /page/nothing", "GET /api/nothing", "GET /metrics/"]
+    {
         let response = send(admin, request, "");
         assert_eq!((response.status, code(&response).as_str()), (401, "token_missing"), "{request}");
         let wrong = send(admin, request, "Authorization: Bearer admin-another0123456789\r\n");

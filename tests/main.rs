@@ -17,6 +17,8 @@ mod admin_command;
 mod admin_live;
 /// The description of the admin API: every route, every answer, every refusal.
 mod admin_openapi;
+/// The page for people, as files: what is served, with which rules for the browser.
+mod admin_page;
 /// What web pages may do.
 mod browsers;
 /// Who the client is, behind proxies.

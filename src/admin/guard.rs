@@ -16,9 +16,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::listener::Client;
+use super::page;
 use super::reply::Refusal;
 
-/// The one path that needs no token: what it tells is for scrapers, which are on this machine too.
+/// The one path with data that needs no token: what it tells is for scrapers, which are on this machine too.
 const METRICS_PATH: &str = "/metrics";
 
 pub(super) async fn check(
@@ -38,7 +39,8 @@ pub(super) async fn check(
 fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     let host = own_host(request.headers(), api.handles.process.admin.ip())?;
     same_site(request.headers(), host)?;
-    if request.uri().path() == METRICS_PATH {
+    let path = request.uri().path();
+    if path == METRICS_PATH || page::has(path) {
         return Ok(());
     }
     let token = api.token().ok_or(Refusal::NoTokenConfigured)?;

@@ -5,6 +5,7 @@
 //!
 //! | route | does | in |
 //! |---|---|---|
+//! | `GET /`, `GET /page/…` | the page for people, without a token | `page` |
 //! | `GET /metrics` | metrics in the Prometheus text format, without a token | `metrics` |
 //! | `GET /api/status` | what is in force, and why | `status` |
 //! | `GET /api/keys` | who may use the gateway | `keys` |
@@ -35,6 +36,7 @@ mod listener;
 mod metrics;
 mod openapi;
 mod order;
+mod page;
 mod reload;
 mod reply;
 mod status;
@@ -161,6 +163,8 @@ pub struct Listening {
 
 fn routes(api: Arc<Api>) -> Router {
     Router::new()
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
         .route("/metrics", get(metrics::show))
         .route("/api/status", get(status::show))
         .route("/api/keys", get(keys::list).post(changes::add_key))

@@ -1,0 +1,44 @@
+// What to paste into a terminal or a program. Each lists the models, which every upstream has.
+
+const SNIPPETS = {
+  curl: (address, key) => `curl ${address}/v1/models \\\n  -H "Authorization: Bearer ${key}"`,
+
+  OpenAI: (address, key) => `from openai import OpenAI
+
+client = OpenAI(
+    base_url="${address}/v1",
+    api_key="${key}",
+)
+for model in client.models.list():
+    print(model.id)`,
+
+  Anthropic: (address, key) => `from anthropic import Anthropic
+
+client = Anthropic(
+    base_url="${address}",
+    api_key="${key}",
+)
+for model in client.models.list():
+    print(model.id)`,
+
+  Gemini: (address, key) => `from google import genai
+
+client = genai.Client(
+    api_key="${key}",
+    http_options={"base_url": "${address}"},
+)
+for model in client.models.list():
+    print(model.name)`,
+};
+
+export const CLIENTS = Object.keys(SNIPPETS);
+
+export const snippet = (client, address, key) => SNIPPETS[client](address.replace(/\/+$/, ""), key);
+
+/** Where the gateway is called from here: its first address, by loopback where it is every address. */
+export function ownAddress(config, status) {
+  const scheme = config.config.proxy?.tls ? "https" : "http";
+  const addresses = status.listeners.filter(({ serves }) => serves === "gateway").map(({ address }) => address);
+  const address = addresses.find((one) => !one.startsWith("[")) ?? addresses[0] ?? "127.0.0.1:8045";
+  return `${scheme}://${address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:")}`;
+}
