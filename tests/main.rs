@@ -90,3 +90,5 @@ mod tls;
 mod upgrade;
 /// TLS and HTTP/2 toward the peers.
 mod upstream_protocols;
+/// WebSockets, and no other upgrade.
+mod websocket;

@@ -38,7 +38,7 @@ pub fn authorize(
     let Grounds::Key(id) = permit.grounds() else { return Ok(()) };
     match policy.keys.record(id).and_then(|key| forbidden(&key, access, now)) {
         None => Ok(()),
-        Some(cause) => Err(Deny { cause, present: HeaderSet::of(headers) }),
+        Some(cause) => Err(Deny { cause, present: HeaderSet::of(headers, policy.protocol_keys) }),
     }
 }
 

@@ -1,18 +1,30 @@
 //! Ordered headers to credential: the first one present decides alone.
+//!
+//! Behind the three headers comes, where the policy wants it, the one that a web page can set when it opens a WebSocket:
+//! `Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.KEY`, as OpenAI's Realtime clients send it. It is read
+//! alike in every request: what makes a request an upgrade changes nothing here.
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use super::deny::Malformed;
-use crate::policy::KeyTable;
+use crate::policy::{KeyTable, ProtocolKeys};
 
 static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+static SEC_WEBSOCKET_PROTOCOL: HeaderName = header::SEC_WEBSOCKET_PROTOCOL;
+
+/// How the WebSocket protocol begins that holds a key.
+const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 
 /// The headers that can carry a credential, in the order in which they decide.
-pub const CREDENTIAL_HEADERS: [CredentialHeader; 3] =
-    [CredentialHeader::Authorization, CredentialHeader::XApiKey, CredentialHeader::XGoogApiKey];
+pub const CREDENTIAL_HEADERS: [CredentialHeader; 4] = [
+    CredentialHeader::Authorization,
+    CredentialHeader::XApiKey,
+    CredentialHeader::XGoogApiKey,
+    CredentialHeader::WebSocketProtocol,
+];
 
 /// A header that can carry a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +35,8 @@ pub enum CredentialHeader {
     XApiKey,
     /// `x-goog-api-key`, the way of Gemini's clients.
     XGoogApiKey,
+    /// `Sec-WebSocket-Protocol`, the way of pages that open a WebSocket; it counts where the policy says so.
+    WebSocketProtocol,
 }
 
 impl CredentialHeader {
@@ -32,6 +46,7 @@ impl CredentialHeader {
             Self::Authorization => &AUTHORIZATION,
             Self::XApiKey => &X_API_KEY,
             Self::XGoogApiKey => &X_GOOG_API_KEY,
+            Self::WebSocketProtocol => &SEC_WEBSOCKET_PROTOCOL,
         }
     }
 
@@ -41,20 +56,48 @@ impl CredentialHeader {
             Self::Authorization => "Authorization",
             Self::XApiKey => "x-api-key",
             Self::XGoogApiKey => "x-goog-api-key",
+            Self::WebSocketProtocol => "Sec-WebSocket-Protocol",
         }
     }
+
+    /// What could be a credential in `headers`: each line of the field, or each key among the protocols.
+    pub fn values(self, headers: &HeaderMap, protocol_keys: ProtocolKeys) -> impl Iterator<Item = &[u8]> {
+        let counts = self != Self::WebSocketProtocol || protocol_keys == ProtocolKeys::Count;
+        let lines = headers.get_all(self.name()).iter().filter(move |_| counts);
+        lines.flat_map(move |line| self.values_of_line(line.as_bytes()))
+    }
+
+    /// The same of one line of the field.
+    pub fn values_of_line(self, line: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let among_protocols = self == Self::WebSocketProtocol;
+        let whole = (!among_protocols).then_some(line);
+        let keys = among_protocols.then(|| protocols(line).filter_map(protocol_key));
+        whole.into_iter().chain(keys.into_iter().flatten())
+    }
+}
+
+/// The protocols that a line of `Sec-WebSocket-Protocol` names (RFC 6455 §11.3.4: a list).
+pub fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(trim_field_value).filter(|protocol| !protocol.is_empty())
+}
+
+/// The key that a protocol holds, if it is one that holds a key; its name may be written in any case, for then it was meant so.
+pub fn protocol_key(protocol: &[u8]) -> Option<&[u8]> {
+    let (name, key) = protocol.split_at_checked(KEY_PROTOCOL.len())?;
+    name.eq_ignore_ascii_case(KEY_PROTOCOL).then_some(key)
 }
 
 /// Which of the credential headers a request has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeaderSet {
-    present: [bool; 3],
+    present: [bool; CREDENTIAL_HEADERS.len()],
 }
 
 impl HeaderSet {
     /// Those that are in `headers`.
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self { present: CREDENTIAL_HEADERS.map(|header| headers.contains_key(header.name())) }
+    pub fn of(headers: &HeaderMap, protocol_keys: ProtocolKeys) -> Self {
+        let is_there = |header: CredentialHeader| header.values(headers, protocol_keys).next().is_some();
+        Self { present: CREDENTIAL_HEADERS.map(is_there) }
     }
 
     /// The one that decides: the first.
@@ -67,7 +110,8 @@ impl HeaderSet {
         self.iter().skip(1)
     }
 
-    fn iter(self) -> impl Iterator<Item = CredentialHeader> {
+    /// All of them, in the order in which they decide.
+    pub fn iter(self) -> impl Iterator<Item = CredentialHeader> {
         CREDENTIAL_HEADERS
             .into_iter()
             .zip(self.present)
@@ -89,15 +133,20 @@ pub enum Credential<'a> {
 impl<'a> Credential<'a> {
     /// Takes the credential from the first header present. An empty, malformed or wrong value there is not skipped
     /// in favour of a later header.
-    pub fn take(headers: &'a HeaderMap) -> Self {
-        CREDENTIAL_HEADERS.into_iter().find_map(|header| Self::of(headers, header)).unwrap_or(Self::Missing)
+    pub fn take(headers: &'a HeaderMap, protocol_keys: ProtocolKeys) -> Self {
+        let mut all = CREDENTIAL_HEADERS.into_iter();
+        all.find_map(|header| Self::of(headers, header, protocol_keys)).unwrap_or(Self::Missing)
     }
 
     /// What `header` says, if it is there.
-    pub(super) fn of(headers: &'a HeaderMap, header: CredentialHeader) -> Option<Self> {
-        let mut lines = headers.get_all(header.name()).iter();
-        let value = trim_field_value(lines.next()?.as_bytes());
-        if lines.next().is_some() {
+    pub(super) fn of(
+        headers: &'a HeaderMap,
+        header: CredentialHeader,
+        protocol_keys: ProtocolKeys,
+    ) -> Option<Self> {
+        let mut values = header.values(headers, protocol_keys);
+        let value = trim_field_value(values.next()?);
+        if values.next().is_some() {
             return Some(Self::Malformed(Malformed::Repeated));
         }
         if value.is_empty() {
@@ -108,7 +157,9 @@ impl<'a> Credential<'a> {
         }
         Some(Self::Presented(match header {
             CredentialHeader::Authorization => value.strip_prefix(b"Bearer ").unwrap_or(value),
-            CredentialHeader::XApiKey | CredentialHeader::XGoogApiKey => value,
+            CredentialHeader::XApiKey
+            | CredentialHeader::XGoogApiKey
+            | CredentialHeader::WebSocketProtocol => value,
         }))
     }
 }

@@ -255,15 +255,17 @@ fn matching_ignored<'a>(
     facts: &Facts<'_>,
     deny: Deny,
 ) -> Option<(CredentialHeader, &'a str)> {
-    deny.present.ignored().find_map(|header| match Credential::of(facts.headers, header)? {
-        Credential::Presented(value) => Some((header, near_miss::configured(policy, value)?)),
-        _ => None,
+    deny.present.ignored().find_map(|header| {
+        match Credential::of(facts.headers, header, policy.protocol_keys)? {
+            Credential::Presented(value) => Some((header, near_miss::configured(policy, value)?)),
+            _ => None,
+        }
     })
 }
 
 fn not_matching(policy: &Snapshot, facts: &Facts<'_>, deny: Deny) -> Diagnosis {
     let Some(deciding) = deny.present.deciding() else { return without_credential(policy, facts) };
-    let value = facts.headers.get(deciding.name()).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let value = deciding.values(facts.headers, policy.protocol_keys).next().unwrap_or_default();
     let Analysis { miss, key } = near_miss::analyse(policy, deciding, value);
     let header = deciding.label();
     if key.is_none()
@@ -371,7 +373,7 @@ fn damaged(header: &str, damage: Damage, key: Option<&str>) -> Diagnosis {
 }
 
 fn key_policy(policy: &Snapshot, facts: &Facts<'_>, cause: Cause, now: UnixSeconds) -> Diagnosis {
-    let key = match Credential::take(facts.headers) {
+    let key = match Credential::take(facts.headers, policy.protocol_keys) {
         Credential::Presented(value) => policy.keys.find(value).map(|(_, key)| key),
         _ => None,
     };

@@ -176,7 +176,7 @@ fn describe(
             format!("{} of `/healthz` is not free in `{}`", facts.method, policy.mode)
         }
         (Step::Health, _) => "the path is not `/healthz`".to_owned(),
-        (Step::Credential, _) => credential(facts.headers),
+        (Step::Credential, _) => credential(policy, facts.headers),
         (Step::KeyConfigured, Outcome::Denies) => "no key is configured".to_owned(),
         (Step::KeyConfigured, _) => format!("keys are configured: {}", policy.keys.len()),
         (Step::KeyMatches, Outcome::Allows) => matching(policy, grounds),
@@ -193,18 +193,19 @@ fn matching(policy: &Snapshot, grounds: Option<Grounds>) -> String {
     format!("the credential is the key `{name}`")
 }
 
-fn credential(headers: &HeaderMap) -> String {
-    let present = HeaderSet::of(headers);
+fn credential(policy: &Snapshot, headers: &HeaderMap) -> String {
+    let present = HeaderSet::of(headers, policy.protocol_keys);
     let Some(deciding) = present.deciding() else {
         return "none of `Authorization`, `x-api-key`, `x-goog-api-key` is present".to_owned();
     };
-    let value = headers.get(deciding.name()).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let values = || deciding.values(headers, policy.protocol_keys);
+    let value = values().next().unwrap_or_default();
     let mut text = format!("`{}` decides, it is the first present: {}", deciding.label(), Glimpse(value));
     let ignored: Vec<_> = present.ignored().map(|header| format!("`{}`", header.label())).collect();
     if !ignored.is_empty() {
         let _ = write!(text, "; ignored: {}", ignored.join(", "));
     }
-    let lines = headers.get_all(deciding.name()).iter().count();
+    let lines = values().count();
     if lines > 1 {
         let _ = write!(text, "; it stands on {lines} lines");
     }

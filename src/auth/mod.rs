@@ -18,6 +18,7 @@ pub mod steps;
 pub use authorize::{Access, authorize};
 pub use credential::{
     CREDENTIAL_HEADERS, Credential, CredentialHeader, HeaderSet, contains_key, is_credential_header,
+    protocol_key, protocols,
 };
 pub use deny::{Cause, Deny, Malformed};
 pub use facts::{Content, Facts};
@@ -39,7 +40,7 @@ pub const HEALTH_PATH: &[u8] = b"/healthz";
 ///    must pass the other steps.
 /// 2. Effective mode `off` passes.
 /// 3. `GET` and `HEAD` of [`HEALTH_PATH`] pass in `all_except_health`.
-/// 4. The first credential header present decides alone.
+/// 4. The first credential header present decides alone; a key among the WebSocket protocols comes last, where it counts.
 /// 5. Without any configured key nobody passes.
 /// 6. The credential is a configured key that may be used, or it is not.
 ///
@@ -89,7 +90,7 @@ fn decide_credential(
         return Ok(Permit::new(Grounds::Health));
     }
     observer.step(Step::Health, Outcome::GoesOn);
-    let credential = Credential::take(facts.headers);
+    let credential = Credential::take(facts.headers, policy.protocol_keys);
     observer.step(Step::Credential, Outcome::GoesOn);
     let (step, outcome) = if policy.keys.is_empty() {
         (Step::KeyConfigured, Err(Cause::NoKeyConfigured))
@@ -104,7 +105,7 @@ fn decide_credential(
         }
         Err(cause) => {
             observer.step(step, Outcome::Denies);
-            Err(Deny { cause, present: HeaderSet::of(facts.headers) })
+            Err(Deny { cause, present: HeaderSet::of(facts.headers, policy.protocol_keys) })
         }
     }
 }

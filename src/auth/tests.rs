@@ -37,6 +37,7 @@ fn policy(mode: EffectiveMode, keys: &[&str]) -> Snapshot {
     let api_key = if keys.contains(&KEY) { KEY } else { "" };
     config.proxy.api_key =
         Some(SecretRef { origin: SecretOrigin::Literal, value: Secret::new(api_key.into()) });
+    config.proxy.websocket_protocol_keys = keys.contains(&OTHER);
     let snapshot = compile(&config, 1, None).unwrap().snapshot;
     assert_ne!(snapshot.configured_mode, AuthMode::Auto);
     snapshot
@@ -132,6 +133,26 @@ fn a_header_on_two_lines_never_matches() {
     let later_one_twice =
         [("authorization", KEY.as_bytes()), ("x-api-key", KEY.as_bytes()), ("x-api-key", KEY.as_bytes())];
     assert!(ask(&policy, "GET", "/", &later_one_twice).is_ok(), "only the deciding header counts");
+}
+
+#[test]
+fn a_key_among_the_websocket_protocols_comes_last_and_only_where_it_counts() {
+    let protocols = format!("realtime, openai-insecure-api-key.{KEY}");
+    let protocols = ("sec-websocket-protocol", protocols.as_bytes());
+    let ignoring = policy(EffectiveMode::Strict, &[KEY]);
+    assert_eq!(ask(&ignoring, "GET", "/", &[protocols]), Err("credential_missing"));
+    let counting = policy(EffectiveMode::Strict, &[KEY, OTHER]);
+    assert!(ask(&counting, "GET", "/", &[protocols]).is_ok());
+    assert!(
+        ask(&counting, "GET", "/", &[protocols, ("upgrade", b"websocket")]).is_ok(),
+        "it changes nothing"
+    );
+    assert_eq!(ask(&counting, "GET", "/", &[protocols, protocols]), Err("credential_malformed"));
+    assert_eq!(ask(&counting, "GET", "/", &[protocols, ("x-api-key", b"bad")]), Err("credential_invalid"));
+    assert_eq!(
+        ask(&counting, "GET", "/", &[("sec-websocket-protocol", b"realtime")]),
+        Err("credential_missing")
+    );
 }
 
 #[test]
@@ -292,7 +313,47 @@ fn reference(
             _ => "allow",
         };
     }
-    refused("credential_missing")
+    let protocols: Vec<String> = lines
+        .iter()
+        .filter(|line| line.0 == "sec-websocket-protocol" && keys.contains(&OTHER))
+        .flat_map(|line| String::from_utf8_lossy(&line.1).split(',').map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|protocol| {
+            let protocol = protocol.trim_matches([' ', '\t']);
+            let at = protocol.to_ascii_lowercase().starts_with("openai-insecure-api-key.").then_some(24)?;
+            Some(protocol[at..].trim_matches([' ', '\t']).to_owned())
+        })
+        .collect();
+    match protocols.as_slice() {
+        [] => refused("credential_missing"),
+        [key] if !key.is_empty() && key.chars().all(|c| (' '..='~').contains(&c) || c == '\t') => {
+            match key.as_str() {
+                key if !keys.contains(&key) => refused("credential_invalid"),
+                DISABLED => refused("key_disabled"),
+                EXPIRED => refused("key_expired"),
+                _ => "allow",
+            }
+        }
+        _ => refused("credential_malformed"),
+    }
+}
+
+fn any_protocols() -> impl Strategy<Value = Vec<u8>> {
+    let before = prop::sample::select(vec![
+        "",
+        "openai-insecure-api-key.",
+        "realtime, openai-insecure-api-key.",
+        "OpenAI-Insecure-API-Key.",
+        "openai-insecure-api-key.wrong,openai-insecure-api-key.",
+        "openai-insecure-api-key",
+    ]);
+    let after = prop::sample::select(vec!["", ",", ", realtime", " ,openai-beta.realtime-v1", "\u{e4}"]);
+    let key = prop::sample::select(vec![KEY, OTHER, DISABLED, EXPIRED, "wrong", ""]);
+    (before, key, after).prop_map(|(before, key, after)| format!("{before}{key}{after}").into_bytes())
+}
+
+fn any_line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let names = prop::sample::select(vec!["authorization", "x-api-key", "x-goog-api-key", "x-other"]);
+    prop_oneof![2 => (names, any_value()), 1 => any_protocols().prop_map(|value| ("sec-websocket-protocol", value))]
 }
 
 fn any_value() -> impl Strategy<Value = Vec<u8>> {
@@ -325,8 +386,7 @@ proptest! {
         method in prop::sample::select(vec!["GET", "HEAD", "POST", "OPTIONS", "options", "get", "PUT"]),
         path in prop::sample::select(vec!["/healthz", "/", "/healthz/", "/v1/messages", "/Healthz", "/%68ealthz"]),
         has_content in any::<bool>(),
-        lines in prop::collection::vec(
-            (prop::sample::select(vec!["authorization", "x-api-key", "x-goog-api-key", "x-other"]), any_value()), 0..4),
+        lines in prop::collection::vec(any_line(), 0..4),
     ) {
         thread_local! {
             // Compiling 100,000 policies would be the test, not the decision.

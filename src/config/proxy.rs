@@ -30,6 +30,8 @@ pub struct Proxy {
     pub api_key: Option<SecretRef>,
     /// The digest of the primary key before it was changed, and until when it still counts: `{digest: "sha256:…", until: 2027-01-31T00:00:00Z}`.
     pub api_key_previous: Option<PreviousDigest>,
+    /// Whether a key may also come as the WebSocket protocol `openai-insecure-api-key.KEY` (`Sec-WebSocket-Protocol`), the one place where a web page can put it. It counts where none of the three headers is present, and no upstream sees it.
+    pub websocket_protocol_keys: bool,
     /// Worker threads; by default one for each core. Changing it needs a restart.
     #[serde(deserialize_with = "units::optional_number::<1, 1024, _, _>")]
     #[schemars(range(min = 1, max = 1024))]
@@ -70,6 +72,7 @@ impl Default for Proxy {
             auth_mode: AuthMode::Auto,
             api_key: None,
             api_key_previous: None,
+            websocket_protocol_keys: false,
             threads: None,
             keepalive_timeout: Span::seconds(60),
             dns_refresh: Span::seconds(30),

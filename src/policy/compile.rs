@@ -19,7 +19,9 @@ mod upstreams;
 use super::keys::{KeyTable, RetiredKeys};
 use super::listen::{Exposure, Startup};
 use super::upstreams::is_host_name;
-use super::{AccessLogSpec, AccessLogTarget, AuthMode, EffectiveMode, RevokedStreams, Snapshot};
+use super::{
+    AccessLogSpec, AccessLogTarget, AuthMode, EffectiveMode, ProtocolKeys, RevokedStreams, Snapshot,
+};
 use crate::config::{self, Config};
 use crate::problem::{FieldPath, Problem};
 
@@ -76,6 +78,10 @@ pub fn compile(
         revoked_streams: match config.limits.revoked_streams {
             config::RevokedStreams::Finish => RevokedStreams::Finish,
             config::RevokedStreams::Cut => RevokedStreams::Cut,
+        },
+        protocol_keys: match config.proxy.websocket_protocol_keys {
+            true => ProtocolKeys::Count,
+            false => ProtocolKeys::Ignored,
         },
         certificates,
         routes,

@@ -53,6 +53,15 @@ pub enum RevokedStreams {
     Cut,
 }
 
+/// Whether a key that comes as a WebSocket protocol counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolKeys {
+    /// It counts where no header has a credential.
+    Count,
+    /// It is none.
+    Ignored,
+}
+
 /// The whole policy of one generation.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -64,6 +73,8 @@ pub struct Snapshot {
     pub mode: EffectiveMode,
     /// Every key that may pass, by digest.
     pub keys: KeyTable,
+    /// Whether a key that comes as a WebSocket protocol counts.
+    pub protocol_keys: ProtocolKeys,
     /// Certificates toward the clients; none where there is no TLS.
     pub certificates: CertificateTable,
     /// Digests that counted a while ago, for the diagnosis.

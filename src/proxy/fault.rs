@@ -36,6 +36,8 @@ pub(super) enum Fault {
     UpstreamCredentialRejected,
     /// The upstream asks for a credential, the caller's was taken out, and the gateway has none for it.
     UpstreamCredentialMissing,
+    /// The upstream changed the protocol unasked.
+    UpstreamSwitched,
     /// Every peer refused the connection, or broke it.
     UpstreamFailed,
     /// No peer could be connected to in time.
@@ -98,6 +100,7 @@ impl Fault {
             Self::NoPeer => "upstream_no_peer",
             Self::UpstreamCredentialRejected => "upstream_credential_rejected",
             Self::UpstreamCredentialMissing => "upstream_credential_missing",
+            Self::UpstreamSwitched => "upstream_switched_protocols",
             Self::UpstreamFailed => "upstream_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
             Self::TlsTimeout => "upstream_tls_timeout",
@@ -125,7 +128,10 @@ impl Fault {
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::UnsupportedTransferCoding => 501,
-            Self::UpstreamFailed | Self::UpstreamCredentialRejected | Self::UpstreamCredentialMissing => 502,
+            Self::UpstreamSwitched
+            | Self::UpstreamFailed
+            | Self::UpstreamCredentialRejected
+            | Self::UpstreamCredentialMissing => 502,
             Self::NoPeer | Self::Draining => 503,
             Self::ConnectTimeout
             | Self::TlsTimeout
@@ -169,6 +175,9 @@ impl Fault {
             Self::UpstreamCredentialMissing => {
                 "The server behind keygate asks for a credential, and keygate has none for it. The key of this request is \
                  right and stays with keygate; the operator must set a `credential` for the upstream."
+            }
+            Self::UpstreamSwitched => {
+                "The server behind keygate changed to another protocol, which was not asked of it."
             }
             Self::UpstreamFailed => "The server behind keygate could not be reached or broke off.",
             Self::ConnectTimeout => "The server behind keygate could not be connected to in time.",

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pingora::http::ResponseHeader;
+use pingora::protocols::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
@@ -10,7 +11,7 @@ use pingora_proxy::{FailToProxy, Session};
 use super::ctx::Shown;
 use super::fault::Fault;
 use super::{Ctx, Live};
-use super::{reply, watch};
+use super::{reply, watch, websocket};
 use crate::auth::{Grounds, Permit};
 use crate::clock;
 use crate::policy::{Balance, HashBy, PolicyHandle, RevokedStreams};
@@ -32,6 +33,10 @@ pub(super) fn choose_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPe
     match upstream.choose(permit, &ctx.attempts, hash) {
         Some((mut peer, taken)) => {
             peer.options.read_timeout = Some(watch::read_timeout(ctx));
+            if websocket::is_asked_for(session) && peer.options.alpn == ALPN::H2H1 {
+                // Where the peer may choose, it must choose the version that has WebSockets.
+                peer.options.alpn = ALPN::H1;
+            }
             ctx.taken = Some(taken);
             Ok(peer)
         }

@@ -10,6 +10,7 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
+use super::websocket;
 use crate::policy::RequestLimits;
 
 /// `Allow` where the method is refused everywhere.
@@ -45,7 +46,9 @@ pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(),
     check_host(session.req_header())?;
     check_connection(&session.req_header().headers)?;
     check_expectation(session.req_header())?;
-    check_length(session.req_header(), limits.largest_body_bytes)
+    check_length(session.req_header(), limits.largest_body_bytes)?;
+    websocket::settle(session.req_header_mut());
+    Ok(())
 }
 
 /// Before anything else looks at it.

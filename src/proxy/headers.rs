@@ -9,9 +9,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use super::ctx::Shown;
+use super::websocket::{self, Kept};
 use super::{Ctx, browsers, guard, introduce, rewrite};
-use crate::auth::{self, CREDENTIAL_HEADERS, Grounds};
-use crate::policy::{EffectiveMode, Snapshot};
+use crate::auth::{self, CREDENTIAL_HEADERS, CredentialHeader, Grounds};
+use crate::policy::{EffectiveMode, ProtocolKeys, Snapshot};
 
 /// Why the gateway answered an error itself.
 pub(super) static X_KEYGATE_ERROR: HeaderName = HeaderName::from_static("x-keygate-error");
@@ -42,7 +43,7 @@ const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-meth
 
 /// Makes the request that the peer receives.
 pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
-    let passed = remove_credentials(request, ctx);
+    let passed = remove_credentials(request, ctx)?;
     remove_reserved(request);
     introduce::caller(request, ctx)?;
     ctx.shown = match introduce::gateway(request, ctx)? {
@@ -84,18 +85,25 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
 
 /// The caller's credential stays here, unless the gateway neither asked for one nor has one of its own to send: then
 /// it may be meant for the upstream, except where it is a key of the gateway's. Whether it passed unchanged.
-fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) -> bool {
+fn remove_credentials(request: &mut RequestHeader, ctx: &Ctx) -> Result<bool> {
     let policy = &ctx.live.policy;
     let has_own = ctx.upstream_spec().is_some_and(|upstream| upstream.credential.is_some());
     let may_pass = policy.mode == EffectiveMode::Off && !has_own;
     let mut passed = may_pass;
-    for header in CREDENTIAL_HEADERS {
+    let whole =
+        CREDENTIAL_HEADERS.into_iter().filter(|header| *header != CredentialHeader::WebSocketProtocol);
+    for header in whole {
         if !may_pass || holds_key(policy, &request.headers, header.name()) {
             request.remove_header(header.name());
             passed = false;
         }
     }
-    passed
+    let kept = match policy.protocol_keys {
+        ProtocolKeys::Ignored if may_pass => Kept::OwnKeys,
+        _ => Kept::Credentials,
+    };
+    websocket::remove_protocols(request, kept, &policy.keys)?;
+    Ok(passed)
 }
 
 fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool {

@@ -18,6 +18,7 @@ use super::limits;
 use super::{Ctx, browsers};
 use crate::auth::{CredentialHeader, Deny, HeaderSet};
 use crate::limit::Exceeded;
+use crate::policy::ProtocolKeys;
 
 /// How much of an unread request body is read, so that a client that is still sending it can read the answer.
 const DRAIN_BYTES: usize = 1 << 20;
@@ -176,7 +177,8 @@ impl Dialect {
         }
         let gemini = path.starts_with("/v1beta")
             || path.starts_with("/v1alpha")
-            || HeaderSet::of(headers).deciding() == Some(CredentialHeader::XGoogApiKey);
+            || HeaderSet::of(headers, ProtocolKeys::Ignored).deciding()
+                == Some(CredentialHeader::XGoogApiKey);
         if gemini { Self::Gemini } else { Self::OpenAi }
     }
 

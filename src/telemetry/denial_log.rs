@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::auth::{Content, Deny, Facts, HeaderSet};
     use crate::config::Config;
-    use crate::policy::compile;
+    use crate::policy::{ProtocolKeys, compile};
 
     fn policy() -> Snapshot {
         let config: Config = serde_yaml::from_str(
@@ -215,7 +215,10 @@ mod tests {
         headers.insert("x-goog-api-key", "other".parse().unwrap());
         let facts = Facts { method: &Method::GET, path: b"/v1", headers: &headers, content: Content::None };
         then(&Refused {
-            deny: Deny { cause: Cause::CredentialInvalid, present: HeaderSet::of(&headers) },
+            deny: Deny {
+                cause: Cause::CredentialInvalid,
+                present: HeaderSet::of(&headers, ProtocolKeys::Ignored),
+            },
             request_id: "abc",
             client: Some([127, 0, 0, 1].into()),
             facts,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::diagnosis::Circumstances;
 use crate::auth::explain::{Explanation, Glimpse, Way, explain};
-use crate::auth::{CREDENTIAL_HEADERS, Content, CredentialHeader, Deny, Facts};
+use crate::auth::{Content, CredentialHeader, Deny, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
 
@@ -224,7 +224,7 @@ impl Raw {
     pub(super) fn of(refused: &Refused<'_>) -> Self {
         let Refused { facts, .. } = refused;
         let mut lines = Vec::with_capacity(2);
-        for header in CREDENTIAL_HEADERS {
+        for header in refused.deny.present.iter() {
             for value in facts.headers.get_all(header.name()).iter().take(MOST_LINES) {
                 lines.push((header, Zeroizing::new(start(value.as_bytes(), LONGEST_VALUE).to_vec())));
             }
@@ -268,7 +268,11 @@ impl Raw {
             code: self.deny.cause.code(),
             header: self.deny.present.deciding().map(CredentialHeader::label),
             ignored: self.deny.present.ignored().map(CredentialHeader::label).collect(),
-            credential: self.lines.first().map(|(_, value)| Glimpse(value).to_string()),
+            credential: self
+                .lines
+                .iter()
+                .find_map(|(header, line)| header.values_of_line(line).next())
+                .map(|value| Glimpse(value).to_string()),
             explanation,
         }
     }
