@@ -1,5 +1,6 @@
 //! TLS and HTTP/2 toward the peers. The peer is a second gateway where TLS is what counts.
 
+use std::io::Write;
 use std::net::SocketAddr;
 
 use http::{HeaderMap, Response};
@@ -158,4 +159,33 @@ fn a_peer_without_http2_is_no_peer_for_it() {
     let gateway = in_front_of(origin.address, &Authority::new(), "protocol: http2");
     let response = gateway.exchange(REQUEST);
     assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
+}
+
+#[test]
+fn a_header_section_of_an_upstream_has_a_limit() {
+    let origin = Origin::answering(|request, stream| {
+        let bytes: usize = request.head.split(' ').nth(1).unwrap()[1..].parse().unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-large: {}\r\n\r\nok", "x".repeat(bytes))
+    });
+    let default = config("off", &origin);
+    let small = default.replace("peers:", "response_header_bytes: 1KiB\n    peers:");
+    for (text, bytes, passes) in [
+        (&default, 60_000, true),
+        (&default, 66_000, false),
+        (&default, 2_000_000, false),
+        (&small, 900, true),
+        (&small, 1_100, false),
+    ] {
+        let gateway = Gateway::start(text);
+        let mut client = gateway.connect();
+        let response = client.exchange(format!("GET /{bytes} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let expected = if passes { (200, None) } else { (502, Some("upstream_header_too_large")) };
+        assert_eq!((response.status, response.error_code()), expected, "{bytes}");
+        assert_eq!(response.header("x-large").is_some(), passes, "{bytes}");
+        assert_eq!(
+            gateway.exchange("GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n").status,
+            200,
+            "the next one"
+        );
+    }
 }

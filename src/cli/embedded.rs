@@ -38,6 +38,7 @@ fn config(key: &Secret, origin: SocketAddr) -> Config {
     let upstream = Upstream {
         peers: vec![Peer { address: origin.to_string(), weight: 1, drain: false }],
         timeouts: Timeouts::default(),
+        response_header_bytes: Upstream::RESPONSE_HEADER_BYTES,
         balance: Balance::default(),
         hash_by: None,
         retries: Retries::default(),

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Balance, Certificate, Ejection, HealthCheck, PemFile, Retries, SecretRef, Span, units};
+use super::{Balance, Certificate, Ejection, HealthCheck, PemFile, Retries, SecretRef, Size, Span, units};
 use crate::problem::FieldPath;
 
 /// A group of peers that serve the same thing.
@@ -18,6 +18,9 @@ pub struct Upstream {
     /// How long to wait for a peer.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// The whole header section of a response; a larger one is answered 502 `upstream_header_too_large`.
+    #[serde(default = "response_header_bytes", deserialize_with = "units::size::<1024, { 512 * 1024 }, _>")]
+    pub response_header_bytes: Size,
     /// Which peer a request goes to: `round_robin`, `least_connections`, `power_of_two` or `hash`.
     #[serde(default)]
     pub balance: Balance,
@@ -97,7 +100,14 @@ fn yes() -> bool {
     true
 }
 
+fn response_header_bytes() -> Size {
+    Upstream::RESPONSE_HEADER_BYTES
+}
+
 impl Upstream {
+    /// The default of [`Upstream::response_header_bytes`]: about what Envoy takes (60 KiB); servers send 1 to 8.
+    pub const RESPONSE_HEADER_BYTES: Size = Size(64 * 1024);
+
     /// All files that it names, each with its place; `path` is the place of this upstream.
     pub(super) fn pem_files(&mut self, path: &FieldPath) -> Vec<(FieldPath, &mut PemFile)> {
         let here = path.field("tls_client_certificate");

@@ -33,6 +33,8 @@ pub struct UpstreamSpec {
     pub total_timeout: Option<Duration>,
     /// Between two writes of the request.
     pub write_timeout: Duration,
+    /// The largest header section of a response, in bytes.
+    pub response_header_bytes: usize,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Whether to speak TLS.

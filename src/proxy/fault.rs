@@ -36,6 +36,8 @@ pub(super) enum Fault {
     UpstreamCredentialRejected,
     /// The upstream asks for a credential, the caller's was taken out, and the gateway has none for it.
     UpstreamCredentialMissing,
+    /// The header section of the response is too large.
+    UpstreamHeaderTooLarge,
     /// The upstream changed the protocol unasked.
     UpstreamSwitched,
     /// Every peer refused the connection, or broke it.
@@ -65,6 +67,9 @@ impl Fault {
             (ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout, _) => Some(Self::ConnectTimeout),
             (ErrorType::ReadTimedout, ErrorSource::Upstream) => Some(Self::ReadTimeout),
             (ErrorType::WriteTimedout, ErrorSource::Upstream) => Some(Self::WriteTimeout),
+            (ErrorType::InvalidHTTPHeader, ErrorSource::Upstream) if is_pingoras_own_limit(error) => {
+                Some(Self::UpstreamHeaderTooLarge)
+            }
             (_, ErrorSource::Upstream) => Some(Self::UpstreamFailed),
             (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Self::BodyTooSlow),
             // The client is gone, or too slow to take an answer.
@@ -100,6 +105,7 @@ impl Fault {
             Self::NoPeer => "upstream_no_peer",
             Self::UpstreamCredentialRejected => "upstream_credential_rejected",
             Self::UpstreamCredentialMissing => "upstream_credential_missing",
+            Self::UpstreamHeaderTooLarge => "upstream_header_too_large",
             Self::UpstreamSwitched => "upstream_switched_protocols",
             Self::UpstreamFailed => "upstream_failed",
             Self::ConnectTimeout => "upstream_connect_timeout",
@@ -128,7 +134,8 @@ impl Fault {
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::UnsupportedTransferCoding => 501,
-            Self::UpstreamSwitched
+            Self::UpstreamHeaderTooLarge
+            | Self::UpstreamSwitched
             | Self::UpstreamFailed
             | Self::UpstreamCredentialRejected
             | Self::UpstreamCredentialMissing => 502,
@@ -176,6 +183,9 @@ impl Fault {
                 "The server behind keygate asks for a credential, and keygate has none for it. The key of this request is \
                  right and stays with keygate; the operator must set a `credential` for the upstream."
             }
+            Self::UpstreamHeaderTooLarge => {
+                "The header section of the answer of the server behind keygate is larger than its `response_header_bytes`."
+            }
             Self::UpstreamSwitched => {
                 "The server behind keygate changed to another protocol, which was not asked of it."
             }
@@ -205,4 +215,12 @@ impl Fault {
                 | Self::Internal
         )
     }
+}
+
+/// Pingora stops reading a header section after 1 MiB. Nothing but the text tells that from one that is malformed.
+fn is_pingoras_own_limit(error: &Error) -> bool {
+    let says_so = |text: &str| text.starts_with("Response header larger");
+    let cause = || error.cause.as_ref()?.downcast_ref::<Box<Error>>();
+    error.context.as_ref().is_some_and(|text| says_so(text.as_str()))
+        || cause().is_some_and(|e| is_pingoras_own_limit(e))
 }

@@ -8,7 +8,7 @@
 //! | `connected_to_upstream` | watches the time, where there is a limit | `watch` |
 //! | `fail_to_connect` | the next peer, or the end | `forward` |
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
-//! | `upstream_response_filter` | no switch unasked; another peer after a 503, or strips what only we may say | `websocket`, `repeat`, `headers` |
+//! | `upstream_response_filter` | nothing too large, no switch unasked; another peer after a 503, or strips what only we may say | `response`, `websocket`, `repeat`, `headers` |
 //! | `error_while_proxy` | once more, or the end | `repeat` |
 //! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
@@ -32,6 +32,7 @@ mod notes;
 mod repeat;
 mod reply;
 mod request_id;
+mod response;
 mod rewrite;
 mod watch;
 mod websocket;
@@ -182,6 +183,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        response::check_size(response, ctx)?;
         websocket::check_switch(session, response, ctx)?;
         repeat::check_status(session, response, ctx)?;
         forward::check_credential_taken(response, ctx)?;

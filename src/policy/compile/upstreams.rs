@@ -63,6 +63,7 @@ fn compile_upstream(
         first_byte_timeout: upstream.timeouts.first_byte.map(|span| span.0),
         total_timeout: upstream.timeouts.total.map(|span| span.0),
         write_timeout: upstream.timeouts.write.0,
+        response_header_bytes: usize::try_from(upstream.response_header_bytes.0).unwrap_or(usize::MAX),
         idle_timeout: upstream.timeouts.idle.0,
         tls: upstream.tls,
         sni,
