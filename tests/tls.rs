@@ -157,3 +157,43 @@ fn check_says_what_is_wrong_with_a_certificate_and_when_a_good_one_ends() {
     let (_, text) = check();
     assert!(text.contains("keygate.yaml:5:28: error: `b.key` is not the key of this certificate"), "{text}");
 }
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_of_in_the_log_and_in_a_metric() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let hour = 3600;
+    // Half an hour in which the number of whole hours stays.
+    let (soon, ended) = (now + 74 * hour + hour / 2, now - hour);
+    let text = with_tls(&origin, "").replace("admin: {enabled: false}", "admin: {listen: '127.0.0.1:0'}");
+    let text = text
+        .replace("peers:", "tls_client_certificate: {cert: c.pem, key: c.key}\n    tls: true\n    peers:");
+    let directory = directory(&authority, &text);
+    let write = |name: &str, (cert, key): (String, String)| {
+        replace(&directory.path().join(format!("{name}.key")), &key);
+        replace(&directory.path().join(format!("{name}.pem")), &cert);
+    };
+    write("a", authority.issue_until(&["a.test"], soon));
+    write("c", authority.issue_until(&[], ended));
+    let gateway = start(directory);
+    let logged = |what: &'static str| {
+        gateway.program().wait_for_log(what, move |line| line.contains(what));
+    };
+    logged("certificate `proxy.tls.certificates[0]` (a.test) ends in 3 d 2 h, at ");
+    logged("certificate `upstreams.origin.tls_client_certificate` has ended, at ");
+    assert!(!gateway.program().log().iter().any(|line| line.contains("certificates[1]")), "b.test has time");
+    let ends = || {
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let body = Client::connect(gateway.admin()).exchange(request).body;
+        let family = "keygate_certificate_not_after_timestamp_seconds{place=\"";
+        let text = String::from_utf8(body).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix(family)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = ends();
+    assert_eq!(first.len(), 3, "{first:?}");
+    assert_eq!(first[0], format!("proxy.tls.certificates[0]\",name=\"a.test\"}} {soon}"));
+    assert_eq!(first[2], format!("upstreams.origin.tls_client_certificate\",name=\"\"}} {ended}"));
+    authority.write(gateway.directory.path(), "a", &["a.test"]);
+    gateway.wait_for_generation(2);
+    assert_ne!(ends()[0], first[0], "a renewed one counts");
+}

@@ -44,6 +44,7 @@ fn scrape(api: &Api, policy: &Snapshot, fleet: &Fleet) -> Scrape {
         last_reload: last.at,
         started: handles.process.started,
         keys: policy.keys.census(clock::now()),
+        certificates: policy.certificate_ends().collect(),
         peers: peers.collect(),
     }
 }

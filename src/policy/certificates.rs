@@ -111,7 +111,8 @@ pub(super) fn client_certificate(chain: &str, key: &str) -> Result<ClientCertifi
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|error| CertificateError::Key(format!("holds no private key: {error}")))?;
     let chain = certificate.certified.cert.iter().map(|der| der.to_vec()).collect();
-    Ok(ClientCertificate { chain, key: Zeroizing::new(key.secret_der().to_vec()) })
+    let key = Zeroizing::new(key.secret_der().to_vec());
+    Ok(ClientCertificate { chain, key, not_after: certificate.not_after })
 }
 
 /// Reads the certificates of authorities as DER, each of which can be one.

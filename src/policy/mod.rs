@@ -6,6 +6,7 @@
 
 mod access_log;
 mod admin;
+mod certificate_ends;
 mod certificates;
 mod compile;
 mod cors;
@@ -20,6 +21,7 @@ mod upstreams;
 
 pub use access_log::{AccessLogSpec, AccessLogTarget};
 pub use admin::{AdminToken, generate_admin_token};
+pub use certificate_ends::CertificateEnd;
 pub use certificates::{CertificateError, CertificateTable, ServerCertificate, parse_authorities};
 pub use compile::{Compiled, compile};
 pub use cors::{Cors, Origins};

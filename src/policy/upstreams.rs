@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
+use crate::clock::UnixSeconds;
+
 /// A group of peers.
 #[derive(Clone, Debug)]
 pub struct UpstreamSpec {
@@ -151,6 +153,8 @@ pub struct ClientCertificate {
     pub chain: Vec<Vec<u8>>,
     /// The private key as DER.
     pub key: Zeroizing<Vec<u8>>,
+    /// The last second of the certificate.
+    pub not_after: UnixSeconds,
 }
 
 impl fmt::Debug for ClientCertificate {

@@ -18,7 +18,7 @@ use super::cells::{Bounds, Counters, Histogram};
 use super::exposition::{Exposition, Family};
 use crate::auth::{CREDENTIAL_HEADERS, Cause, CredentialHeader, Deny};
 use crate::clock::UnixSeconds;
-use crate::policy::{KeyId, KeyState, RouteId, Snapshot, UpstreamId};
+use crate::policy::{CertificateEnd, KeyId, KeyState, RouteId, Snapshot, UpstreamId};
 
 pub use super::exposition::CONTENT_TYPE;
 
@@ -157,6 +157,8 @@ pub struct Scrape {
     pub started: UnixSeconds,
     /// Keys in each state, in the order of [`KeyState::ALL`].
     pub keys: [usize; KeyState::ALL.len()],
+    /// The certificates that are shown, and when each ends.
+    pub certificates: Vec<CertificateEnd>,
     /// Every peer of every upstream.
     pub peers: Vec<PeerReading>,
 }
@@ -501,6 +503,13 @@ fn policy(text: &mut Exposition, scrape: &Scrape) {
         text.gauge("keygate_keys", "Configured keys by state (expiring: valid, but for less than a week).");
     for (state, count) in KeyState::ALL.into_iter().zip(scrape.keys) {
         family.sample(&[("state", state.name())], count);
+    }
+    let mut family = text.gauge(
+        "keygate_certificate_not_after_timestamp_seconds",
+        "When a certificate ends that is shown to clients or peers, by its place in the config and its first name.",
+    );
+    for CertificateEnd { place, name, not_after } in &scrape.certificates {
+        family.sample(&[("place", place), ("name", name)], not_after.0);
     }
     let mut family =
         text.counter("keygate_config_reloads_total", "Reloads of the config, by what came of them.");

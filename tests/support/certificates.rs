@@ -33,8 +33,19 @@ impl Authority {
 
     /// A certificate for these names and its key, as PEM.
     pub(crate) fn issue(&self, names: &[&str]) -> (String, String) {
+        self.issue_changed(names, |_| {})
+    }
+
+    /// The same, of one that ends so many seconds after 1970 began.
+    pub(crate) fn issue_until(&self, names: &[&str], not_after: u64) -> (String, String) {
+        let end = rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(not_after);
+        self.issue_changed(names, |params| params.not_after = end)
+    }
+
+    fn issue_changed(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
