@@ -33,6 +33,8 @@ mod credentials;
 mod decision;
 /// What a refused caller gets to see, and what becomes of the connection.
 mod denials;
+/// The manifests of `deploy/` fit together, and with the program.
+mod deploy;
 /// Every cause of a 401, and who names it.
 mod diagnosis;
 /// `keygate run` without a config, and the origin beside it.

@@ -1,0 +1,171 @@
+//! `deploy/`: the manifests fit together, and with the program that they start.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
+
+use crate::support::{Gateway, KEY, Origin, keygate};
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
+}
+
+fn manifest(name: &str) -> Value {
+    let text = std::fs::read_to_string(deploy().join("kubernetes").join(name)).unwrap();
+    serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The value at a path like `spec.template.spec.containers.0.image`.
+fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(value, |value, step| {
+        let found = match step.parse::<usize>() {
+            Ok(index) => value.get(index),
+            Err(_) => value.get(step),
+        };
+        found.unwrap_or_else(|| panic!("no `{step}` of `{path}`"))
+    })
+}
+
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    at(value, path).as_str().unwrap_or_else(|| panic!("`{path}` is no text"))
+}
+
+fn pod() -> Value {
+    at(&manifest("deployment.yaml"), "spec.template.spec").clone()
+}
+
+fn config() -> String {
+    manifest("configmap.yaml")["data"]["keygate.yaml"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn kustomize_lists_every_manifest() {
+    let mut listed: Vec<String> =
+        serde_yaml::from_value(manifest("kustomization.yaml")["resources"].clone()).unwrap();
+    listed.push("kustomization.yaml".to_owned());
+    listed.sort();
+    let files = std::fs::read_dir(deploy().join("kubernetes")).unwrap();
+    let mut files: Vec<String> =
+        files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(listed, files);
+}
+
+#[test]
+fn what_selects_pods_selects_these() {
+    let deployment = manifest("deployment.yaml");
+    let labels = at(&deployment, "spec.template.metadata.labels");
+    assert_eq!(at(&deployment, "spec.selector.matchLabels"), labels);
+    assert_eq!(at(&manifest("service.yaml"), "spec.selector"), labels);
+    assert_eq!(at(&manifest("poddisruptionbudget.yaml"), "spec.selector.matchLabels"), labels);
+    let spread = "spec.template.spec.topologySpreadConstraints.0.labelSelector.matchLabels";
+    assert_eq!(at(&deployment, spread), labels);
+}
+
+#[test]
+fn ports_probes_and_times_are_those_of_the_config() {
+    let (pod, config) = (pod(), config());
+    let config: Value = serde_yaml::from_str(&config).unwrap();
+    let port = at(&pod, "containers.0.ports.0.containerPort").as_u64().unwrap();
+    assert_eq!(text(&config, "proxy.listen.0"), format!("0.0.0.0:{port}"));
+    let name = text(&pod, "containers.0.ports.0.name");
+    for probe in ["readinessProbe", "livenessProbe"] {
+        assert_eq!(text(&pod, &format!("containers.0.{probe}.httpGet.path")), "/healthz");
+        assert_eq!(text(&pod, &format!("containers.0.{probe}.httpGet.port")), name);
+    }
+    assert_eq!(text(&manifest("service.yaml"), "spec.ports.0.targetPort"), name);
+    let seconds = |field: &str| {
+        humantime::parse_duration(text(&config, &format!("proxy.shutdown.{field}"))).unwrap().as_secs()
+    };
+    let sleep = at(&pod, "containers.0.lifecycle.preStop.sleep.seconds").as_u64().unwrap();
+    let whole = at(&pod, "terminationGracePeriodSeconds").as_u64().unwrap();
+    assert!(sleep + seconds("delay") + seconds("grace") < whole);
+}
+
+#[test]
+fn the_pod_needs_no_rights_and_runs_as_the_user_of_the_image() {
+    let pod = pod();
+    let dockerfile = std::fs::read_to_string(deploy().join("Dockerfile")).unwrap();
+    let user = at(&pod, "securityContext.runAsUser").as_u64().unwrap();
+    let group = at(&pod, "securityContext.runAsGroup").as_u64().unwrap();
+    assert!(dockerfile.contains(&format!("\nUSER {user}:{group}\n")), "{dockerfile}");
+    let container = at(&pod, "containers.0.securityContext");
+    assert_eq!(at(&pod, "securityContext.runAsNonRoot").as_bool(), Some(true));
+    assert_eq!(at(container, "readOnlyRootFilesystem").as_bool(), Some(true));
+    assert_eq!(at(container, "allowPrivilegeEscalation").as_bool(), Some(false));
+    assert_eq!(text(container, "capabilities.drop.0"), "ALL");
+    assert_eq!(at(&pod, "automountServiceAccountToken").as_bool(), Some(false));
+    assert_eq!(text(&pod, "volumes.1.secret.secretName"), "keygate");
+}
+
+#[test]
+fn the_image_is_built_with_the_rust_that_the_crate_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+    let dockerfile = std::fs::read_to_string(deploy().join("Dockerfile")).unwrap();
+    let image = format!("FROM rust:{}-", version.trim_matches('"'));
+    assert!(dockerfile.contains(&image), "no `{image}`");
+}
+
+/// A volume as the kubelet lays it out: `FILE -> ..data/FILE`, `..data -> ..VERSION`.
+struct Volume(PathBuf);
+
+impl Volume {
+    fn new(directory: &Path, file: &str, content: &str) -> Self {
+        std::fs::create_dir(directory).unwrap();
+        let volume = Self(directory.to_owned());
+        volume.write("..1", file, content);
+        symlink("..1", volume.0.join("..data")).unwrap();
+        symlink(Path::new("..data").join(file), volume.0.join(file)).unwrap();
+        volume
+    }
+
+    fn write(&self, version: &str, file: &str, content: &str) {
+        std::fs::create_dir(self.0.join(version)).unwrap();
+        std::fs::write(self.0.join(version).join(file), content).unwrap();
+    }
+
+    /// Another content: the new directory, the link to it beside the old one, the rename, and the old one is removed.
+    fn swap(&self, file: &str, content: &str) {
+        self.write("..2", file, content);
+        symlink("..2", self.0.join("..data_tmp")).unwrap();
+        std::fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).unwrap();
+        std::fs::remove_dir_all(self.0.join("..1")).unwrap();
+    }
+}
+
+#[test]
+fn the_config_map_serves_and_both_volumes_are_followed() {
+    const NEXT: &str = "sk-the-next-one-0123456789abcdef";
+    let origin = Origin::start();
+    let directory = tempfile::TempDir::new().unwrap();
+    let mounts = at(&pod(), "containers.0.volumeMounts").clone();
+    let secret_mount = text(&mounts, "1.mountPath").to_owned();
+    let secret_volume = directory.path().join("secret");
+    let config = config();
+    assert!(config.contains(&format!("api_key: file:{secret_mount}/api_key\n")), "{config}");
+    let config = config
+        .replace(&secret_mount, secret_volume.to_str().unwrap())
+        .replace("0.0.0.0:8045", "127.0.0.1:0")
+        .replace("vllm.models.svc.cluster.local:8000", &origin.address.to_string())
+        + "admin: {enabled: false}\n";
+    // `kubectl create secret --from-literal` puts no newline behind it.
+    let secret = Volume::new(&secret_volume, "api_key", KEY);
+    let map = Volume::new(&directory.path().join("config"), "keygate.yaml", &config);
+    let file = map.0.join("keygate.yaml");
+    let gateway = Gateway::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), directory);
+    let status = |path: &str, key: &str| {
+        gateway.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")).status
+    };
+    assert_eq!(gateway.exchange("GET /healthz HTTP/1.1\r\nHost: 10.1.2.3:8045\r\n\r\n").status, 200);
+    assert_eq!((status("/v1/models", KEY), status("/v1/models", NEXT)), (200, 401));
+    secret.swap("api_key", NEXT);
+    gateway.wait_for_generation(2);
+    assert_eq!((status("/v1/models", KEY), status("/v1/models", NEXT)), (401, 200));
+    assert_eq!(status("/v2", NEXT), 404);
+    map.swap("keygate.yaml", &config.replace("path_prefix: /v1", "path_prefix: /v2"));
+    gateway.wait_for_generation(3);
+    assert_eq!((status("/v2", NEXT), status("/v1/models", NEXT)), (200, 404));
+}
