@@ -81,6 +81,8 @@ mod sdk;
 mod secrecy;
 /// Start and stop: ports that are taken, drain, grace.
 mod stop;
+/// How streams end, and what they cost meanwhile.
+mod stream_ends;
 /// Streams pass event by event.
 mod streaming;
 mod support;

@@ -10,7 +10,7 @@ mod origin;
 mod running_origin;
 
 pub(crate) use certificates::Authority;
-pub(crate) use client::{Client, Response};
+pub(crate) use client::{Client, Response, find};
 pub(crate) use gateway::{Gateway, KEY, Program, config, keygate, replace, run_to_end};
 pub(crate) use http2::exchange_over_http2;
 pub(crate) use origin::{Origin, ReceivedRequest};
