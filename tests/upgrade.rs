@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use crate::support::{Gateway, KEY, Origin, PATIENCE, config};
 
 /// Upgrades in a row under load.
-const UPGRADES: usize = 5;
+const UPGRADES: usize = 10;
 
 /// The process that serves in the end, which is no child of ours.
 struct Successor(u32);
@@ -129,25 +129,40 @@ fn no_request_is_lost_and_a_stream_goes_on_across_upgrades() {
     assert!(gateway.wait().success(), "the first process ends with its last stream");
 }
 
+/// A port that is free on every address at the moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+}
+
 #[test]
-fn lan_access_is_switched_on_without_losing_a_request() {
+fn lan_access_and_port_are_changed_without_losing_a_request() {
     let origin = Origin::start();
-    let mut gateway = Gateway::start(&config("strict", &origin));
-    let port = gateway.address().port();
+    let (port, next_port) = (free_port(), free_port());
+    let with = |port: u16, lan: bool| {
+        let listen = format!("port: {port}\n  allow_lan_access: {lan}");
+        config("strict", &origin).replace("listen: ['127.0.0.1:0']", &listen)
+    };
+    let mut gateway = Gateway::start(&with(port, false));
+    assert_eq!(gateway.address(), SocketAddr::from(([127, 0, 0, 1], port)));
+    let elsewhere = |port: u16| request(SocketAddr::from(([127, 0, 0, 2], port)));
+    assert!(elsewhere(port).is_err(), "another address than the one that is listened on");
     let load = Load::start(gateway.address());
     load.wait_for(100);
-    gateway.replace_config(&config("strict", &origin).replace("127.0.0.1:0", &format!("0.0.0.0:{port}")));
+    gateway.replace_config(&with(port, true));
     gateway.program().wait_for_log("the hint", |line| line.contains("takes effect with a restart"));
-    let _successor = upgrade(&gateway, gateway.program().id());
+    let serving = upgrade(&gateway, gateway.program().id());
     load.wait_for(100);
     assert!(gateway.wait().success());
     load.wait_for(100);
     let (requests, failures) = load.end();
     assert!(failures.is_empty(), "{} of {requests} failed: {failures:?}", failures.len());
-    let own = format!("http://0.0.0.0:{port}");
-    gateway.program().wait_for_log("the new listener", |line| line.contains(&own));
-    // Another loopback address than the one before: only the new socket takes it.
-    assert!(request(SocketAddr::from(([127, 0, 0, 2], port))).unwrap().starts_with("HTTP/1.1 200 "));
+    assert!(elsewhere(port).unwrap().starts_with("HTTP/1.1 200 "));
+
+    gateway.replace_config(&with(next_port, true));
+    let _next = upgrade(&gateway, serving.0);
+    std::mem::forget(serving);
+    assert!(elsewhere(next_port).unwrap().starts_with("HTTP/1.1 200 "));
+    crate::support::wait_for("the old port to close", || elsewhere(port).is_err().then_some(()));
 }
 
 #[test]
