@@ -100,6 +100,14 @@ impl HeaderSet {
         Self { present: CREDENTIAL_HEADERS.map(is_there) }
     }
 
+    /// How many there can be.
+    pub const COUNT: usize = 1 << CREDENTIAL_HEADERS.len();
+
+    /// Which of them this is, from 0.
+    pub fn index(self) -> usize {
+        self.present.into_iter().fold(0, |index, present| index << 1 | usize::from(present))
+    }
+
     /// The one that decides: the first.
     pub fn deciding(self) -> Option<CredentialHeader> {
         self.iter().next()

@@ -6,17 +6,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
-use serde::Serialize;
 
+use super::dialect::{ApiError, Dialect};
 use super::fault::Fault;
 use super::headers::{X_KEYGATE_ERROR, X_REQUEST_ID};
 use super::limits;
-use super::{Ctx, browsers};
-use crate::auth::{CredentialHeader, Deny, HeaderSet};
+use super::{Ctx, browsers, refusals};
+use crate::auth::{Deny, HeaderSet};
 use crate::limit::Exceeded;
 use crate::policy::ProtocolKeys;
 
@@ -29,44 +29,25 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// What the health check answers to; `Allow` of each of its answers.
 pub(super) const HEALTH_METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// Which provider's error format the caller's SDK understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    OpenAi,
-    Anthropic,
-    Gemini,
-}
-
 /// An error answer.
 struct Answer<'a> {
-    status: u16,
-    code: &'static str,
-    message: &'a str,
+    error: ApiError<'a>,
     extra: &'a [(HeaderName, HeaderValue)],
 }
 
 /// Answers a refusal.
 pub(super) async fn deny(session: &mut Session, deny: &Deny, ctx: &Ctx) -> Result<()> {
-    let challenge = match deny.present.deciding() {
-        Some(_) => HeaderValue::from_static("Bearer realm=\"keygate\", error=\"invalid_token\""),
-        None => HeaderValue::from_static("Bearer realm=\"keygate\""),
-    };
-    let challenge = [(header::WWW_AUTHENTICATE, challenge)];
-    let status = deny.cause.status();
-    let answer = Answer {
-        status,
-        code: deny.cause.code(),
-        message: &deny.message(),
-        extra: if status == 401 { &challenge } else { &[] },
-    };
-    write(session, &answer, ctx).await
+    let request = session.req_header();
+    let dialect = Dialect::of(request.uri.path(), &request.headers, deny.present.deciding());
+    let (header, body) = refusals::answer(*deny, dialect, &ctx.request_id)?;
+    send(session, header, body, ctx).await
 }
 
 /// Answers a request that was one too many.
 pub(super) async fn too_much(session: &mut Session, exceeded: Exceeded, ctx: &Ctx) -> Result<()> {
     let extra = limits::fields(exceeded);
-    let (code, message) = (exceeded.code(), &exceeded.message());
-    write(session, &Answer { status: 429, code, message, extra: &extra }, ctx).await
+    let error = ApiError { status: 429, code: exceeded.code(), message: &exceeded.message() };
+    write(session, &Answer { error, extra: &extra }, ctx).await
 }
 
 /// Answers `GET` and `HEAD` of the health check while the gateway is well.
@@ -102,19 +83,20 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, ctx: &Ctx) -> Res
         Fault::Draining => Some((header::ALLOW, HeaderValue::from_static(HEALTH_METHODS))),
         _ => None,
     };
-    let extra = extra.as_slice();
-    let answer = Answer { status: fault.status(), code: fault.code(), message: fault.message(), extra };
-    write(session, &answer, ctx).await
+    let error = ApiError { status: fault.status(), code: fault.code(), message: fault.message() };
+    write(session, &Answer { error, extra: extra.as_slice() }, ctx).await
 }
 
 async fn write(session: &mut Session, answer: &Answer<'_>, ctx: &Ctx) -> Result<()> {
     let request = session.req_header();
-    let body = Dialect::of(request.uri.path(), &request.headers).body(answer, &ctx.request_id);
-    let mut header = ResponseHeader::build(answer.status, Some(8))?;
+    let deciding = HeaderSet::of(&request.headers, ProtocolKeys::Ignored).deciding();
+    let dialect = Dialect::of(request.uri.path(), &request.headers, deciding);
+    let body = dialect.body(&answer.error, &ctx.request_id);
+    let mut header = ResponseHeader::build(answer.error.status, Some(8))?;
     header.insert_header(header::CONTENT_TYPE, "application/json")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
-    header.insert_header(&X_KEYGATE_ERROR, answer.code)?;
+    header.insert_header(&X_KEYGATE_ERROR, answer.error.code)?;
     header.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
     for (name, value) in answer.extra {
         header.insert_header(name, value)?;
@@ -167,169 +149,4 @@ async fn drain(session: &mut Session) -> bool {
         session.is_body_done()
     };
     tokio::time::timeout(DRAIN_TIME, read).await.unwrap_or(false)
-}
-
-impl Dialect {
-    /// By the endpoint, then by what only one provider's clients send.
-    fn of(path: &str, headers: &HeaderMap) -> Self {
-        if path.starts_with("/v1/messages") || headers.contains_key("anthropic-version") {
-            return Self::Anthropic;
-        }
-        let gemini = path.starts_with("/v1beta")
-            || path.starts_with("/v1alpha")
-            || HeaderSet::of(headers, ProtocolKeys::Ignored).deciding()
-                == Some(CredentialHeader::XGoogApiKey);
-        if gemini { Self::Gemini } else { Self::OpenAi }
-    }
-
-    fn body(self, answer: &Answer<'_>, request_id: &HeaderValue) -> Vec<u8> {
-        let Answer { status, code, message, .. } = *answer;
-        let body = match self {
-            Self::OpenAi => {
-                let code = if status == 401 { "invalid_api_key" } else { code };
-                Body::OpenAi { error: OpenAiError { message, kind: openai_type(status), param: (), code } }
-            }
-            Self::Anthropic => Body::Anthropic {
-                kind: "error",
-                error: AnthropicError { kind: anthropic_type(status), message },
-                request_id: request_id.to_str().unwrap_or_default(),
-            },
-            Self::Gemini => {
-                Body::Gemini { error: GeminiError { code: status, message, status: gemini_status(status) } }
-            }
-        };
-        // Strings and a number: there is nothing in it that could not be written.
-        serde_json::to_vec(&body).unwrap_or_default()
-    }
-}
-
-/// The error bodies, field by field in the order in which the providers write them.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    OpenAi {
-        error: OpenAiError<'a>,
-    },
-    Anthropic {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        error: AnthropicError<'a>,
-        request_id: &'a str,
-    },
-    Gemini {
-        error: GeminiError<'a>,
-    },
-}
-
-#[derive(Serialize)]
-struct OpenAiError<'a> {
-    message: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    param: (),
-    code: &'static str,
-}
-
-#[derive(Serialize)]
-struct AnthropicError<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct GeminiError<'a> {
-    code: u16,
-    message: &'a str,
-    status: &'static str,
-}
-
-/// The types of OpenAI's error objects (platform.openai.com/docs/guides/error-codes).
-fn openai_type(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
-        500.. => "server_error",
-        _ => "invalid_request_error",
-    }
-}
-
-/// The types of Anthropic's error objects (docs.anthropic.com/en/api/errors).
-fn anthropic_type(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 => "overloaded_error",
-        504 => "timeout_error",
-        500.. => "api_error",
-        _ => "invalid_request_error",
-    }
-}
-
-/// The canonical codes of Google's APIs (google.rpc.Code).
-fn gemini_status(status: u16) -> &'static str {
-    match status {
-        401 => "UNAUTHENTICATED",
-        403 => "PERMISSION_DENIED",
-        404 => "NOT_FOUND",
-        429 => "RESOURCE_EXHAUSTED",
-        501 => "UNIMPLEMENTED",
-        502 | 503 => "UNAVAILABLE",
-        504 => "DEADLINE_EXCEEDED",
-        500.. => "INTERNAL",
-        _ => "INVALID_ARGUMENT",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dialect(path: &str, headers: &[&'static str]) -> Dialect {
-        let mut map = HeaderMap::new();
-        for name in headers {
-            map.insert(*name, HeaderValue::from_static("x"));
-        }
-        Dialect::of(path, &map)
-    }
-
-    #[test]
-    fn the_dialect_is_the_callers() {
-        assert_eq!(dialect("/v1/chat/completions", &["authorization"]), Dialect::OpenAi);
-        assert_eq!(dialect("/", &[]), Dialect::OpenAi);
-        assert_eq!(dialect("/v1/messages", &[]), Dialect::Anthropic);
-        assert_eq!(dialect("/v1/messages/count_tokens", &["x-goog-api-key"]), Dialect::Anthropic);
-        assert_eq!(dialect("/v1/models", &["anthropic-version"]), Dialect::Anthropic);
-        assert_eq!(dialect("/v1beta/models", &["authorization"]), Dialect::Gemini);
-        assert_eq!(dialect("/v1alpha/models", &[]), Dialect::Gemini);
-        assert_eq!(dialect("/v1/models", &["x-goog-api-key"]), Dialect::Gemini);
-        assert_eq!(
-            dialect("/v1/models", &["x-goog-api-key", "x-api-key"]),
-            Dialect::OpenAi,
-            "x-api-key decided"
-        );
-    }
-
-    #[test]
-    fn bodies_have_the_shape_of_the_contract() {
-        let answer = Answer { status: 401, code: "credential_invalid", message: "m", extra: &[] };
-        let id = HeaderValue::from_static("r1");
-        let body = |dialect: Dialect| String::from_utf8(dialect.body(&answer, &id)).unwrap();
-        assert_eq!(
-            body(Dialect::OpenAi),
-            r#"{"error":{"message":"m","type":"authentication_error","param":null,"code":"invalid_api_key"}}"#
-        );
-        assert_eq!(
-            body(Dialect::Anthropic),
-            r#"{"type":"error","error":{"type":"authentication_error","message":"m"},"request_id":"r1"}"#
-        );
-        assert_eq!(
-            body(Dialect::Gemini),
-            r#"{"error":{"code":401,"message":"m","status":"UNAUTHENTICATED"}}"#
-        );
-    }
 }
