@@ -53,6 +53,8 @@ mod key_rules;
 mod keys;
 /// Load while a peer is killed and started again.
 mod killed_peers;
+/// No small write waits for an acknowledgement.
+mod latency;
 /// Metrics: what is counted, where; dashboard and alerts.
 mod metrics;
 /// Which peer is chosen, who is left out, what is sent again, what takes too long.
