@@ -168,31 +168,12 @@ fn a_path_of_slashes_costs_no_more_than_the_longest_prefix() {
     leads(&table, "h", &"/".repeat(60_000), None);
 }
 
-/// The shortest of several rounds: what is left when nothing else was in the way.
-fn nanoseconds(table: &RouteTable, path: &str) -> u128 {
-    const LOOKUPS: u32 = 2000;
-    let round = || {
-        let begun = std::time::Instant::now();
-        for _ in 0..LOOKUPS {
-            std::hint::black_box(found(table, Some("api.example"), path));
-        }
-        begun.elapsed().as_nanos() / u128::from(LOOKUPS)
-    };
-    (0..20).map(|_| round()).min().unwrap()
-}
-
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures, for whoever asks for a test's output")]
-fn ten_thousand_routes_cost_a_request_what_one_costs() {
-    let one = table(&[("", prefix("/tenant-5000/v1"))]);
+fn one_route_among_ten_thousand_is_found() {
     let mut many = RouteTable::default();
     for number in 0..10_000 {
         many.insert(HostMatch::Any, prefix(&format!("/tenant-{number}/v1")), to(number)).unwrap();
     }
-    let path = "/tenant-5000/v1/chat/completions";
-    leads(&many, "api.example", path, Some(5000));
-    let (one, many) = (nanoseconds(&one, path), nanoseconds(&many, path));
-    println!("a look-up among 1 route: {one} ns, among 10,000: {many} ns");
-    // Linear search would make it thousands of times as long; caches and a busy machine do not make it ten times.
-    assert!(many < 10 * one.max(1), "{one} ns, then {many} ns");
+    leads(&many, "api.example", "/tenant-5000/v1/chat/completions", Some(5000));
+    leads(&many, "api.example", "/tenant-10000/v1/chat/completions", None);
 }
