@@ -1,6 +1,6 @@
 //! HTTP/2 toward the clients. (The tables of the decision run over it in `decision`.)
 
-use crate::support::{Client, Gateway, KEY, Origin, config, exchange_over_http2};
+use crate::support::{Client, Gateway, KEY, Origin, PATIENCE, config, exchange_over_http2};
 
 fn with_h2c(config: &str) -> String {
     config.replacen("proxy:\n", "proxy:\n  h2c: true\n", 1)
@@ -104,4 +104,31 @@ fn a_refusal_leaves_the_connection_open_for_other_streams() {
     let json: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
     assert_eq!(json["error"]["type"], "authentication_error");
     assert!(response.trailers.is_none());
+}
+
+/// As gRPC streams send them: small messages in quick succession, each a frame of its own.
+#[test]
+fn many_small_frames_at_once_are_no_attack() {
+    const FRAMES: usize = 5_000;
+    let origin = Origin::start();
+    let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let request = http::Request::post(format!("http://{}/", gateway.address())).body(()).unwrap();
+    let exchange = async {
+        let socket = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        let (response, mut body) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+        for _ in 0..FRAMES {
+            body.send_data("small".into(), false).unwrap();
+        }
+        body.send_data("end".into(), true).unwrap();
+        response.await.unwrap().status()
+    };
+    let status = runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await.unwrap() });
+    assert_eq!(status, 200);
+    let body = origin.only_request().body;
+    let count = body.windows(5).filter(|window| window == b"small").count();
+    assert!(body.ends_with(b"end\r\n0\r\n\r\n"), "{}", body.escape_ascii());
+    assert_eq!(count, FRAMES);
 }
