@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Response};
 use tempfile::TempDir;
@@ -159,6 +160,91 @@ fn a_peer_without_http2_is_no_peer_for_it() {
     let gateway = in_front_of(origin.address, &Authority::new(), "protocol: http2");
     let response = gateway.exchange(REQUEST);
     assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
+}
+
+/// What a [`large_peer`] has seen.
+struct Seen {
+    connections: AtomicUsize,
+    /// Bytes of large answers that it was allowed to send.
+    sent: AtomicUsize,
+}
+
+/// A server that speaks HTTP/2 alone; `/large` has 64 MiB, which it sends as fast as it may.
+fn large_peer(seen: &'static Seen) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((socket, _)) = listener.accept().await {
+                seen.connections.fetch_add(1, Ordering::SeqCst);
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                tokio::spawn(async move {
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        let bytes = if request.uri().path() == "/large" { LARGE } else { 2 };
+                        tokio::spawn(send(respond, bytes, &seen.sent));
+                    }
+                });
+            }
+        });
+    });
+    address
+}
+
+const LARGE: usize = 64 << 20;
+
+async fn send(
+    mut respond: h2::server::SendResponse<bytes::Bytes>,
+    mut bytes: usize,
+    sent: &AtomicUsize,
+) -> Option<()> {
+    let large = bytes == LARGE;
+    let mut stream = respond.send_response(Response::new(()), false).ok()?;
+    while bytes > 0 {
+        stream.reserve_capacity(bytes.min(64 * 1024));
+        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context)).await?.ok()?;
+        let part = capacity.min(bytes);
+        bytes -= part;
+        stream.send_data(vec![b'x'; part].into(), bytes == 0).ok()?;
+        sent.fetch_add(if large { part } else { 0 }, Ordering::SeqCst);
+    }
+    Some(())
+}
+
+#[test]
+fn clients_that_do_not_read_hold_up_nobody_else_on_their_connection_upstream() {
+    static SEEN: Seen = Seen { connections: AtomicUsize::new(0), sent: AtomicUsize::new(0) };
+    let peer = large_peer(&SEEN);
+    let gateway = Gateway::start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off, threads: 1}}\n\
+         upstreams: {{peer: {{peers: ['{peer}'], protocol: http2}}}}\nroutes: [{{path_prefix: /, upstream: peer}}]\n"
+    ));
+    let slow = || {
+        let mut slow = gateway.connect();
+        slow.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        slow.read_head();
+        slow
+    };
+    let mut slow = [slow(), slow(), slow()];
+    let mut other = gateway.connect();
+    let (mut sent, mut since) = (0, 0);
+    // Until the large answers stand still while others pass.
+    while since < 300 {
+        let response = other.exchange("GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!((response.status, response.body.as_slice()), (200, &b"xx"[..]));
+        let now = SEEN.sent.load(Ordering::SeqCst);
+        since = if now == sent { since + 1 } else { 0 };
+        sent = now;
+    }
+    assert!((1..LARGE).contains(&sent), "{sent} bytes were sent");
+    assert_eq!(SEEN.connections.load(Ordering::SeqCst), 1, "they share a connection");
+    let mut read = 0;
+    while let Some(chunk) = slow[0].read_chunk() {
+        read += chunk.len();
+    }
+    assert_eq!(read, LARGE, "what was held back comes once it is read");
 }
 
 #[test]

@@ -20,6 +20,11 @@ use crate::policy::{PeerAddress, PeerSpec, Protocol, UpstreamSpec};
 /// Streams that share a connection with HTTP/2; what most servers allow.
 const STREAMS_PER_CONNECTION: usize = 100;
 
+/// How much of a response a peer may send ahead of its reader, in bytes. The connection takes that of each stream: with one
+/// window of 8 MiB for both, as Pingora has it, a few clients that do not read held up all others on the connection.
+/// 256 KiB are 10 MB a second over a way of 25 ms.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
 /// One peer of an upstream.
 #[derive(Debug)]
 pub struct Peer {
@@ -203,6 +208,8 @@ fn template(upstream: &UpstreamSpec, address: &PeerAddress) -> HttpPeer {
         Protocol::Auto => ALPN::H2H1,
     };
     options.max_h2_streams = STREAMS_PER_CONNECTION;
+    options.h2_stream_window_size = Some(STREAM_WINDOW);
+    options.h2_connection_window_size = Some(STREAM_WINDOW * STREAMS_PER_CONNECTION as u32);
     peer.options = options;
     peer.client_cert_key = upstream
         .client_certificate
