@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, KEY, Origin, config, sdk_python};
+use crate::support::{Authority, Gateway, KEY, Origin, config, sdk_python};
 
 /// A client and a server of the Python package `websockets`.
 struct Python {
@@ -137,6 +137,31 @@ fn without_keys_a_providers_protocol_passes_and_the_gateways_key_does_not() {
     let own = ", credential: {header: authorization, value: sk-own}";
     let gateway = python.gateway("auth_mode: 'off'", own);
     assert_eq!(reaches(&mut python, &gateway, &["realtime", theirs]), json!(["realtime"]));
+}
+
+/// A peer that offers HTTP/2 would be spoken to in that, which has no upgrade.
+#[test]
+fn a_websocket_takes_http1_where_the_peer_offers_both() {
+    let mut python = Python::start();
+    let (authority, directory) = (Authority::new(), tempfile::TempDir::new().unwrap());
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    authority.write(directory.path(), "peer", &["peer.test"]);
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    let certificate = format!("{{cert: {}, key: {}}}", file("peer.pem"), file("peer.key"));
+    let peer = python.gateway(&format!("auth_mode: 'off', tls: {{certificates: [{certificate}]}}"), "");
+    let gateway = Gateway::start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: strict, api_key: {KEY}, threads: 1}}\n\
+         upstreams: {{peer: {{peers: ['{}'], tls: true, sni: peer.test, tls_ca: {}, protocol: auto}}}}\n\
+         routes: [{{path_prefix: /, upstream: peer}}]\n",
+        peer.address(),
+        file("ca.pem")
+    ));
+    // The server wants a handshake, and says so to a request that is none.
+    let plain = gateway.exchange(format!("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nx-api-key: {KEY}\r\n\r\n"));
+    assert_eq!(plain.status, 426, "over HTTP/2, whose connection is kept");
+    assert_eq!(python.connect(&gateway, &bearer(), &[]), json!([101, null, []]));
+    assert_eq!(python.ask(&json!(["echo", "hello"])), json!(["hello", "hello"]));
+    assert_eq!(python.ask(&json!(["close", 1000])), json!(1000));
 }
 
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
