@@ -65,7 +65,7 @@ fn names(config: &Value) -> HashSet<&str> {
 impl Keys {
     fn of(policy: &Snapshot, editable: &HashSet<&str>, now: UnixSeconds) -> Self {
         let keys = policy.keys.iter().take(MOST_KEYS);
-        let keys = keys.map(|(_, record)| Key::of(&record, editable.contains(record.name), now)).collect();
+        let keys = keys.map(|(_, record)| Key::of(&record, editable.contains(record.name()), now)).collect();
         Self { total: policy.keys.len(), keys }
     }
 }
@@ -82,7 +82,7 @@ impl Key {
             Standing::Active
         };
         Self {
-            name: record.name.to_owned(),
+            name: record.name().to_owned(),
             public_id: record.public_id.map(|id| id.to_string()),
             state,
             not_before: record.not_before,

@@ -377,7 +377,7 @@ fn key_policy(policy: &Snapshot, facts: &Facts<'_>, cause: Cause, now: UnixSecon
         Credential::Presented(value) => policy.keys.find(value).map(|(_, key)| key),
         _ => None,
     };
-    let name = key.map(|key| key.name);
+    let name = key.map(|key| key.name());
     if let Some(KeyRecord { previous_until: Some(until), .. }) = key
         && until <= now
     {

@@ -189,7 +189,7 @@ fn matching(policy: &Snapshot, grounds: Option<Grounds>) -> String {
         Some(Grounds::Key(id)) => Some(id),
         _ => None,
     };
-    let name = key.and_then(|id| policy.keys.record(id)).map_or("", |key| key.name);
+    let name = key.and_then(|id| policy.keys.record(id)).map_or("", |key| key.name());
     format!("the credential is the key `{name}`")
 }
 

@@ -106,7 +106,7 @@ pub fn analyse(policy: &Snapshot, header: CredentialHeader, value: &[u8]) -> Ana
 
 /// The name of the key that `credential` is.
 pub(super) fn configured<'a>(policy: &'a Snapshot, credential: &[u8]) -> Option<&'a str> {
-    policy.keys.find(credential).map(|(_, key)| key.name)
+    policy.keys.find(credential).map(|(_, key)| key.name())
 }
 
 /// Takes off what does not belong to a key, until it is one or nothing is left to take off. The first layer is told.
@@ -153,7 +153,7 @@ fn damaged(policy: &Snapshot, core: &[u8]) -> Option<Analysis> {
     if let Some(kg) = key_format::inspect(core) {
         let by_id = kg.id.to_ascii_lowercase().parse().ok().and_then(|id| policy.keys.by_public_id(id));
         let meant = by_id.or_else(|| policy.keys.resembling(core).map(|(id, _)| id));
-        let name = meant.and_then(|id| policy.keys.record(id)).map(|key| key.name);
+        let name = meant.and_then(|id| policy.keys.record(id)).map(|key| key.name());
         return match (kg.state, name) {
             (KgState::Truncated, name) => damage(Damage::Truncated, name),
             (KgState::Extended, name) => damage(Damage::Extended, name),
@@ -169,7 +169,7 @@ fn damaged(policy: &Snapshot, core: &[u8]) -> Option<Analysis> {
         Resemblance::OtherCase => Damage::OtherCase,
         Resemblance::Altered => Damage::Altered,
     };
-    damage(how, policy.keys.record(id).map(|key| key.name))
+    damage(how, policy.keys.record(id).map(|key| key.name()))
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use crate::problem::{FieldPath, Place, Position, Problem, Severity};
 /// Five million keys with all that a key can have.
 const MAX_BYTES: u64 = 4 << 30;
 
+/// `{"name":"a","key":"b"}` is the shortest line that is a key.
+const SHORTEST_LINE: usize = 22;
+
 /// The file of keys, and, once the config is loaded, what stands in it.
 #[derive(Clone, PartialEq)]
 pub struct KeysFile {
@@ -83,6 +86,13 @@ impl KeysFile {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// No more keys than this are in it: as many as lines, as far as those are long enough.
+    pub fn most_keys(&self) -> usize {
+        let bytes = self.content.0.as_ref().map_or(&[][..], |bytes| bytes.as_slice());
+        let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count();
+        lines.min(1 + bytes.len() / SHORTEST_LINE)
     }
 
     /// The keys in it, each with the number of its line; what is no key, as the problem to report.

@@ -39,7 +39,7 @@ impl Ledger {
         let mut keys: Vec<Option<Arc<KeyState>>> = vec![None; policy.keys.positions()];
         for (id, key) in policy.keys.iter().filter(|(_, key)| limited(key.rules)) {
             let state =
-                before.and_then(|(before, ledger)| ledger.taken_over(before, key.name, key.rules, now));
+                before.and_then(|(before, ledger)| ledger.taken_over(before, key.name(), key.rules, now));
             if let Some(place) = keys.get_mut(id.position()) {
                 *place = Some(state.unwrap_or_default());
             }

@@ -7,6 +7,7 @@
 mod census;
 mod digest;
 mod index;
+mod record;
 mod retired;
 mod rules;
 mod shapes;
@@ -14,10 +15,11 @@ mod table;
 
 pub use census::KeyState;
 pub use digest::{Digest, ParseDigestError};
+pub use record::KeyRecord;
 pub use retired::{Retired, RetiredKeys};
 pub use rules::{AddressRange, KeyRules, PathRule, Period, Rate};
 pub use shapes::Resemblance;
-pub use table::{DuplicateKey, KeyId, KeyRecord, KeyTable, NewKey, RulesId};
+pub use table::{DuplicateKey, KeyId, KeyTable, NewKey, RulesId};
 
 use crate::secret::Secret;
 

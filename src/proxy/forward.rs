@@ -55,7 +55,7 @@ fn hash_of(session: &Session, ctx: &Ctx, by: &HashBy) -> Option<u64> {
         HashBy::ClientAddress => ctx.client.address?.hash(&mut hasher),
         HashBy::Header(name) => session.req_header().headers.get(name)?.as_bytes().hash(&mut hasher),
         HashBy::Key => match ctx.permit.as_ref()?.grounds() {
-            Grounds::Key(id) => ctx.live.policy.keys.record(id)?.name.hash(&mut hasher),
+            Grounds::Key(id) => ctx.live.policy.keys.record(id)?.name().hash(&mut hasher),
             _ => return None,
         },
     }

@@ -22,7 +22,7 @@ pub(super) fn caller(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     };
     let Some(key) = ctx.live.policy.keys.record(id) else { return Ok(()) };
     if upstream.forward_key_name
-        && let Ok(name) = HeaderValue::from_str(key.name)
+        && let Ok(name) = HeaderValue::from_str(key.name())
     {
         request.insert_header(&X_KEYGATE_KEY, name)?;
     }

@@ -11,6 +11,7 @@ use super::headers::X_KEYGATE_ERROR;
 use super::{Ctx, Gateway, guard};
 use crate::auth::{Deny, Grounds, Permit};
 use crate::clock;
+use crate::policy::KeyRecord;
 use crate::telemetry::access_log::{AccessLog, Line, LoggedPath, Millis, Time};
 use crate::telemetry::metrics::Finished;
 use crate::upstream::{Upstream, peer_address};
@@ -105,7 +106,7 @@ fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &F
         status: (finished.status > 0).then_some(finished.status),
         error: finished.code,
         header: notes.deny.and_then(|deny| Some(deny.present.deciding()?.label())),
-        key: key.as_ref().map(|key| key.name),
+        key: key.as_ref().map(KeyRecord::name),
         bytes_in: session.body_bytes_read(),
         bytes_out: session.body_bytes_sent(),
         first_byte_ms: notes.first_byte.map(|at| Millis(at.duration_since(notes.begun))),

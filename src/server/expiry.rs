@@ -44,7 +44,13 @@ fn warn_of_keys(keys: &KeyTable, now: UnixSeconds) {
         }
         let at = chrono::DateTime::from_timestamp(end.0, 0).unwrap_or_default();
         let hours = (end.0 - now.0) / 3600;
-        log::warn!("key `{}` expires in {} d {} h, at {}", key.name, hours / 24, hours % 24, at.to_rfc3339());
+        log::warn!(
+            "key `{}` expires in {} d {} h, at {}",
+            key.name(),
+            hours / 24,
+            hours % 24,
+            at.to_rfc3339()
+        );
     }
     if rest > 0 {
         log::warn!("{rest} more keys expire within a week");

@@ -55,7 +55,7 @@ impl Reloader {
         }
         let before = self.source.parse(&file.bytes).map_err(problems)?;
         let live = self.live.load();
-        let elsewhere = |name: &str| live.policy.keys.iter().any(|(_, key)| key.name == name);
+        let elsewhere = |name: &str| live.policy.keys.iter().any(|(_, key)| key.name() == name);
         let plan = change::plan(
             &change,
             Written { config: &before.config, shown: &before.shown },

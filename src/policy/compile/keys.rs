@@ -12,7 +12,8 @@ const MAX_PROBLEMS: usize = 100;
 
 pub(super) fn compile_keys(config: &Config, problems: &mut Vec<Problem>) -> KeyTable {
     let rules = RuleCompiler::new(config);
-    let mut keys = KeyCompiler { table: KeyTable::default(), rules, problems };
+    let most = 1 + config.keys.len() + config.keys_file.as_ref().map_or(0, config::KeysFile::most_keys);
+    let mut keys = KeyCompiler { table: KeyTable::for_keys(most), rules, problems };
     keys.add_api_key(config);
     for (at, key) in config.keys.iter().enumerate() {
         keys.add(&At::Config(FieldPath::root().field("keys").index(at)), key);
@@ -129,7 +130,7 @@ impl KeyCompiler<'_> {
             Err(duplicate) => {
                 let digest_too = match (&duplicate, self.table.find_digest(&digest)) {
                     (DuplicateKey::Name, Some((_, other))) => {
-                        Some(DuplicateKey::Digest(other.name.to_owned()))
+                        Some(DuplicateKey::Digest(other.name().to_owned()))
                     }
                     _ => None,
                 };

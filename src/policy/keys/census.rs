@@ -91,6 +91,6 @@ mod tests {
         add("not yet", true, Some(now.0 + 1), Some(now.0 + 2));
         add("disabled", false, None, Some(now.0));
         assert_eq!(table.census(now), [2, 1, 1, 1, 1]);
-        assert_eq!(table.expiring(now).map(|key| key.name).collect::<Vec<_>>(), ["expiring"]);
+        assert_eq!(table.expiring(now).map(|key| key.name()).collect::<Vec<_>>(), ["expiring"]);
     }
 }

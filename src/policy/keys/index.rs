@@ -19,6 +19,17 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// An empty index that does not grow before there are so many entries.
+    pub(super) fn for_entries(entries: usize) -> Self {
+        let slots = if entries == 0 { 0 } else { (2 * entries).next_power_of_two() };
+        Self { slots: vec![EMPTY; slots], entries: 0 }
+    }
+
+    /// Whether there is no entry.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
     /// The position of the entry with this hash that `is_it` recognises.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
@@ -91,6 +102,17 @@ mod tests {
             assert_eq!(index.find(mixed(number), |at| at == number), Some(number));
         }
         assert!((10_000..20_000).all(|number| index.find(mixed(number), |at| at == number).is_none()));
+    }
+
+    #[test]
+    fn one_with_room_does_not_grow() {
+        let mut index = Index::for_entries(1000);
+        let bytes = index.heap_bytes();
+        for number in 0..1000 {
+            index.insert(mixed(number), number, |_| panic!("no hash is asked for"));
+        }
+        assert_eq!(index.heap_bytes(), bytes);
+        assert!((0..1000).all(|number| index.find(mixed(number), |at| at == number) == Some(number)));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `KeyTable`: every configured key, found by the digest of what a caller presents, in one probe.
 //!
 //! A digest and all that the decision asks of its key lie in one cache line; what many keys have in common is stored
-//! once, names lie in one string. That makes less than 100 bytes a key.
+//! once. Names lie elsewhere, one behind the other, and only whoever wants to read one goes there: the decision does
+//! not. That makes less than 100 bytes a key.
 
 use std::hash::{DefaultHasher, Hasher};
 
 use super::index::{Index, MAX_POSITIONS};
+use super::record::{KeyRecord, Record};
 use super::shapes::{Resemblance, Shapes};
 use super::{Digest, KeyRules, MAX_KEY_BYTES};
 use crate::clock::UnixSeconds;
@@ -13,7 +15,7 @@ use crate::policy::key_format::PublicId;
 
 /// Position of a digest's record in its [`KeyTable`]. The digest that a key had before has one of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyId(u32);
+pub struct KeyId(pub(super) u32);
 
 impl KeyId {
     /// As an index, less than the table's [`KeyTable::positions`].
@@ -24,26 +26,7 @@ impl KeyId {
 
 /// Position of [`KeyRules`] in a [`KeyTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RulesId(u32);
-
-/// What is known of a key.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyRecord<'a> {
-    /// Whose key it is; `api_key` for the primary one.
-    pub name: &'a str,
-    /// Its public id, if it has one and the config tells it.
-    pub public_id: Option<PublicId>,
-    /// Whether it may be used at all.
-    pub enabled: bool,
-    /// From when on it may be used.
-    pub not_before: Option<UnixSeconds>,
-    /// From when on it may not be used any more.
-    pub expires_at: Option<UnixSeconds>,
-    /// If it was found by the digest that it had before: until when that one counts.
-    pub previous_until: Option<UnixSeconds>,
-    /// What it may do.
-    pub rules: &'a KeyRules,
-}
+pub struct RulesId(pub(super) u32);
 
 /// A key to be added.
 #[derive(Clone, Copy, Debug)]
@@ -83,33 +66,26 @@ pub struct KeyTable {
     by_name: Index,
     by_public_id: Index,
     shapes: Shapes,
-    names: String,
+    names: Vec<u8>,
     rules: Vec<KeyRules>,
     unrestricted: KeyRules,
     keys: usize,
 }
 
-/// One digest. Exactly a cache line, so that a look-up waits for memory once.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
-struct Record {
-    digest: Digest,
-    /// Position of its rules; of the key's own record, if this is the digest that the key had before.
-    refers_to: u32,
-    name_at: u32,
-    /// Seconds since 1970; 0 for always.
-    not_before: u32,
-    /// Seconds since 1970; `u32::MAX` (in the year 2106) for never.
-    expires_at: u32,
-    public_id: Option<PublicId>,
-    name_length: u8,
-    enabled: bool,
-    is_previous: bool,
-}
-
 impl KeyTable {
     /// The most keys that a table holds.
     pub const MAX_KEYS: usize = 5_000_000;
+
+    /// An empty table with room for so many keys: one that has to grow moves everything, and computes every hash anew.
+    pub fn for_keys(keys: usize) -> Self {
+        let keys = keys.min(Self::MAX_KEYS);
+        Self {
+            records: Vec::with_capacity(keys),
+            by_digest: Index::for_entries(keys),
+            by_name: Index::for_entries(keys),
+            ..Self::default()
+        }
+    }
 
     /// Adds rules for keys to refer to.
     pub fn add_rules(&mut self, rules: KeyRules) -> RulesId {
@@ -122,30 +98,24 @@ impl KeyTable {
     /// # Errors
     /// There is one with this digest or name already, or no room.
     pub fn insert(&mut self, key: NewKey<'_>) -> Result<KeyId, DuplicateKey> {
-        if self.by_name(key.name).is_some() {
+        let name_hash = hash_name(key.name.as_bytes());
+        if self.find_name(name_hash, key.name).is_some() {
             return Err(DuplicateKey::Name);
         }
-        let record = Record {
-            digest: key.digest,
-            refers_to: key.rules.0,
-            name_at: self.names.len() as u32,
-            not_before: key.not_before.map_or(0, |time| time.0.clamp(0, u32::MAX.into()) as u32),
-            expires_at: key.expires_at.map_or(u32::MAX, |time| time.0.clamp(0, (u32::MAX - 1).into()) as u32),
-            public_id: key.public_id,
-            name_length: key.name.len().min(u8::MAX.into()) as u8,
-            enabled: key.enabled,
-            is_previous: false,
-        };
+        let record = Record::new(&key, self.names.len());
         let id = self.push(record)?;
-        self.names.push_str(key.name);
+        self.names.extend_from_slice(key.name.as_bytes());
         let Self { records, names, by_name, .. } = self;
-        by_name.insert(hash_name(key.name), id.position(), |at| {
-            hash_name(records.get(at).map_or("", |record| record.name(names)))
+        by_name.insert(name_hash, id.position(), |at| {
+            hash_name(records.get(at).map_or(&[], |record| record.name(names)))
         });
         if let Some(public_id) = key.public_id
             && self.by_public_id(public_id).is_none()
         {
             let Self { records, by_public_id, .. } = self;
+            if by_public_id.is_empty() {
+                *by_public_id = Index::for_entries(records.capacity());
+            }
             by_public_id.insert(hash_id(public_id), id.position(), |at| {
                 records.get(at).and_then(|record| record.public_id).map_or(0, hash_id)
             });
@@ -165,14 +135,12 @@ impl KeyTable {
         until: UnixSeconds,
     ) -> Result<(), DuplicateKey> {
         let Some(key) = self.records.get(id.position()) else { return Ok(()) };
-        let until = until.0.clamp(0, (u32::MAX - 1).into()) as u32;
-        let record = Record { digest, refers_to: id.0, expires_at: until, is_previous: true, ..key.clone() };
-        self.push(record).map(drop)
+        self.push(key.previous(id.0, digest, until)).map(drop)
     }
 
     fn push(&mut self, record: Record) -> Result<KeyId, DuplicateKey> {
         if let Some((_, other)) = self.find_digest(&record.digest) {
-            return Err(DuplicateKey::Digest(other.name.to_owned()));
+            return Err(DuplicateKey::Digest(other.name().to_owned()));
         }
         if self.keys >= Self::MAX_KEYS || self.records.len() >= MAX_POSITIONS {
             return Err(DuplicateKey::Full);
@@ -212,10 +180,11 @@ impl KeyTable {
         if !found.is_previous {
             return Some(self.view(found));
         }
-        let key = self.view(self.records.get(found.refers_to as usize)?);
+        let mut key = self.view(self.records.get(found.refers_to as usize)?);
         let until = UnixSeconds(found.expires_at.into());
-        let expires_at = Some(key.expires_at.map_or(until, |end| end.min(until)));
-        Some(KeyRecord { expires_at, previous_until: Some(until), ..key })
+        key.expires_at = Some(key.expires_at.map_or(until, |end| end.min(until)));
+        key.previous_until = Some(until);
+        Some(key)
     }
 
     /// The digest that the key was found by.
@@ -225,8 +194,14 @@ impl KeyTable {
 
     /// The key of this name.
     pub fn by_name(&self, name: &str) -> Option<KeyId> {
-        let is_it = |at: usize| self.records.get(at).is_some_and(|record| record.name(&self.names) == name);
-        self.by_name.find(hash_name(name), is_it).map(|at| KeyId(at as u32))
+        self.find_name(hash_name(name.as_bytes()), name)
+    }
+
+    fn find_name(&self, hash: u64, name: &str) -> Option<KeyId> {
+        let is_it = |at: usize| {
+            self.records.get(at).is_some_and(|record| record.name(&self.names) == name.as_bytes())
+        };
+        self.by_name.find(hash, is_it).map(|at| KeyId(at as u32))
     }
 
     /// The key of this public id; the first, if several have it.
@@ -259,7 +234,7 @@ impl KeyTable {
 
     /// Every digest with the name of its key, those that keys had before included.
     pub fn digests(&self) -> impl Iterator<Item = (Digest, &str)> {
-        self.records.iter().map(|record| (record.digest, record.name(&self.names)))
+        self.records.iter().map(|record| (record.digest, self.view(record).name()))
     }
 
     /// How many keys there are.
@@ -287,22 +262,8 @@ impl KeyTable {
     }
 
     fn view<'a>(&'a self, record: &'a Record) -> KeyRecord<'a> {
-        KeyRecord {
-            name: record.name(&self.names),
-            public_id: record.public_id,
-            enabled: record.enabled,
-            not_before: (record.not_before > 0).then(|| UnixSeconds(record.not_before.into())),
-            expires_at: (record.expires_at < u32::MAX).then(|| UnixSeconds(record.expires_at.into())),
-            previous_until: None,
-            rules: self.rules.get(record.refers_to as usize).unwrap_or(&self.unrestricted),
-        }
-    }
-}
-
-impl Record {
-    fn name<'a>(&self, names: &'a str) -> &'a str {
-        let start = self.name_at as usize;
-        names.get(start..start + usize::from(self.name_length)).unwrap_or_default()
+        let rules = self.rules.get(record.refers_to as usize).unwrap_or(&self.unrestricted);
+        record.view(&self.names, rules)
     }
 }
 
@@ -312,9 +273,9 @@ fn hash_id(id: PublicId) -> u64 {
     hasher.finish()
 }
 
-fn hash_name(name: &str) -> u64 {
+fn hash_name(name: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(name.as_bytes());
+    hasher.write(name);
     hasher.finish()
 }
 
@@ -339,7 +300,7 @@ mod tests {
         let mut table = KeyTable::default();
         assert!(table.find(b"sk-right").is_none());
         table.insert(new("a", Digest::of(b"sk-right"))).unwrap();
-        assert_eq!(table.find(b"sk-right").unwrap().1.name, "a");
+        assert_eq!(table.find(b"sk-right").unwrap().1.name(), "a");
         for wrong in ["", "sk-righ", "sk-right ", "SK-RIGHT"] {
             assert!(table.find(wrong.as_bytes()).is_none(), "{wrong:?}");
         }
@@ -362,7 +323,7 @@ mod tests {
         let id = table.insert(new("a", Digest::of(b"new"))).unwrap();
         table.add_previous(id, Digest::of(b"old"), UnixSeconds(100)).unwrap();
         let (found, record) = table.find(b"old").unwrap();
-        assert_eq!((record.name, record.expires_at), ("a", Some(UnixSeconds(100))));
+        assert_eq!((record.name(), record.expires_at), ("a", Some(UnixSeconds(100))));
         assert_eq!(table.previous().collect::<Vec<_>>(), [(found, id)]);
         assert_eq!(record.previous_until, Some(UnixSeconds(100)));
         assert_eq!(table.find(b"new").unwrap().1.expires_at, None);
@@ -403,7 +364,7 @@ mod tests {
         assert!(table.heap_bytes() / count <= 100, "{}", table.heap_bytes() / count);
         let found = (0..count).filter(|number| {
             let name = format!("user-{number:06}");
-            table.find(name.as_bytes()).is_some_and(|(_, record)| record.name == name)
+            table.find(name.as_bytes()).is_some_and(|(_, record)| record.name() == name)
         });
         assert_eq!(found.count(), count);
     }
