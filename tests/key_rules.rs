@@ -137,8 +137,16 @@ fn a_rate_lets_the_burst_through_and_then_says_when_to_come_back() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_rules(&origin, "rate: {requests: 2, per: hour, burst: 3}"));
     let mut client = gateway.connect();
-    for _ in 0..3 {
-        assert_eq!(request(&mut client, "GET", "/", "sk-a").status, 200);
+    for left in ["2", "1", "0"] {
+        let passed = request(&mut client, "GET", "/", "sk-a");
+        assert_eq!(passed.status, 200);
+        assert_eq!(passed.header("ratelimit-policy"), Some("\"key\";q=2;w=3600"));
+        assert!(passed.header("ratelimit").unwrap().starts_with(&format!("\"key\";r={left};t=")));
+        assert_eq!(passed.header("x-ratelimit-limit-requests"), Some("2"));
+        assert_eq!(passed.header("x-ratelimit-remaining-requests"), Some(left));
+        let reset: u64 =
+            passed.header("x-ratelimit-reset-requests").unwrap().strip_suffix("ms").unwrap().parse().unwrap();
+        assert!(reset > 1_700_000, "{reset}");
     }
     let refused = request(&mut client, "GET", "/", "sk-a");
     assert_eq!((refused.status, refused.error_code()), (429, Some("rate_limited")));
@@ -151,8 +159,29 @@ fn a_rate_lets_the_burst_through_and_then_says_when_to_come_back() {
     assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("0"));
     assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
     assert_eq!(refused.header("connection"), Some("keep-alive"));
-    assert_eq!(request(&mut client, "GET", "/", crate::support::KEY).status, 200, "another key goes on");
+    let other = request(&mut client, "GET", "/", crate::support::KEY);
+    assert_eq!(other.status, 200, "another key goes on");
+    assert_eq!((other.header("ratelimit"), other.header("x-ratelimit-limit-requests")), (None, None));
     assert_eq!(origin.received().len(), 4);
+}
+
+#[test]
+fn what_an_upstream_tells_of_its_own_limits_stays() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(
+            b"HTTP/1.1 200 OK\r\nRateLimit: \"up\";r=5;t=9\r\nx-ratelimit-remaining-requests: 5\r\n\
+              Content-Length: 2\r\n\r\nok",
+        )
+    });
+    let gateway = Gateway::start(&with_rules(&origin, "rate: {requests: 60, per: minute}"));
+    let passed = get(&gateway, "sk-a");
+    let told: Vec<&str> =
+        passed.head.lines().filter(|line| line.to_lowercase().contains("ratelimit")).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].ends_with("\"up\";r=5;t=9"), "{told:?}");
+    assert_eq!(passed.header("x-ratelimit-remaining-requests"), Some("5"));
+    assert_eq!(passed.header("ratelimit-policy"), Some("\"key\";q=60;w=60"));
+    assert!(told.iter().any(|line| line.ends_with("\"key\";r=59;t=1")), "{told:?}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Allowance, Exceeded, Failures};
+use super::{Allowance, Exceeded, Failures, Spent};
 use crate::clock::Ticks;
-use crate::policy::{KeyId, KeyRules, Snapshot};
+use crate::policy::{KeyId, KeyRules, Rate, Snapshot};
 
 /// What the keys of one generation have used. Keys without a limit have no part in it.
 #[derive(Debug, Default)]
@@ -27,6 +27,15 @@ struct KeyState {
 /// A request of a key that counts as under way until this is dropped.
 #[derive(Debug)]
 pub struct Running(Arc<KeyState>);
+
+/// A request that was counted as one of its key's.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// Where the key may have so many at once.
+    pub running: Option<Running>,
+    /// Where the key has a rate: that, and what this request leaves of it.
+    pub spent: Option<(Rate, Spent)>,
+}
 
 impl Ledger {
     /// The ledger for `policy`, with what was counted `before` for keys of the same names.
@@ -79,17 +88,23 @@ impl Ledger {
         policy: &Snapshot,
         key: KeyId,
         now: impl FnOnce() -> Ticks,
-    ) -> Result<Option<Running>, Exceeded> {
-        let Some(Some(state)) = self.keys.get(key.position()) else { return Ok(None) };
-        let Some(record) = policy.keys.record(key) else { return Ok(None) };
+    ) -> Result<Counted, Exceeded> {
+        let Some(Some(state)) = self.keys.get(key.position()) else {
+            return Ok(Counted::default());
+        };
+        let Some(record) = policy.keys.record(key) else { return Ok(Counted::default()) };
         let running = match record.rules.max_concurrent {
             Some(max) => state.start(max).map_err(|()| Exceeded::Concurrency { max })?,
             None => None,
         };
-        if let Some(rate) = record.rules.rate {
-            state.allowance.take(&rate, now()).map_err(|retry_after| Exceeded::Rate { rate, retry_after })?;
-        }
-        Ok(running)
+        let spent = match record.rules.rate {
+            Some(rate) => match state.allowance.take(&rate, now()) {
+                Ok(spent) => Some((rate, spent)),
+                Err(retry_after) => return Err(Exceeded::Rate { rate, retry_after }),
+            },
+            None => None,
+        };
+        Ok(Counted { running, spent })
     }
 }
 

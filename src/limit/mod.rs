@@ -10,7 +10,7 @@ mod ledger;
 
 pub use failures::Failures;
 pub use gcra::{Allowance, Spent};
-pub use ledger::{Ledger, Running};
+pub use ledger::{Counted, Ledger, Running};
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::{Ctx, Gateway, body, browsers, client, guard, reply, request_id};
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
-use crate::limit::{Exceeded, Running};
+use crate::limit::{Counted, Exceeded};
 use crate::policy::{Ambiguity, Asked, ambiguity};
 use crate::telemetry::denial_records::Refused;
 
@@ -55,8 +55,8 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
         return fault_reply(session, ctx, fault).await;
     }
     match begin(ctx) {
-        Ok(running) => {
-            ctx.running = running;
+        Ok(counted) => {
+            ctx.counted = counted;
             Ok(false)
         }
         Err(exceeded) => too_much(session, ctx, exceeded).await,
@@ -76,10 +76,10 @@ fn authorize(ctx: &Ctx, facts: &Facts<'_>, now: clock::UnixSeconds) -> std::resu
 }
 
 /// Counts the request as one of its key's.
-fn begin(ctx: &Ctx) -> std::result::Result<Option<Running>, Exceeded> {
+fn begin(ctx: &Ctx) -> std::result::Result<Counted, Exceeded> {
     match ctx.permit.as_ref().map(Permit::grounds) {
         Some(Grounds::Key(key)) => ctx.live.limits.begin(&ctx.live.policy, key, clock::ticks),
-        _ => Ok(None),
+        _ => Ok(Counted::default()),
     }
 }
 

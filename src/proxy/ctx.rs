@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::notes::Notes;
 use super::watch::Watch;
 use crate::auth::Permit;
-use crate::limit::Running;
+use crate::limit::Counted;
 use crate::policy::{RouteId, RouteSpec, UpstreamSpec};
 use crate::telemetry::in_flight::UnderWay;
 use crate::upstream::{Attempts, Taken, Upstream, Verdict};
@@ -28,8 +28,8 @@ pub struct Ctx {
     pub(super) client: Client,
     /// There once the request was admitted.
     pub(super) permit: Option<Permit>,
-    /// Counts this request as one of its key's, where the key has a limit on those at once.
-    pub(super) running: Option<Running>,
+    /// What it counts for in the limits of its key, from when it was admitted.
+    pub(super) counted: Counted,
     /// The route that was taken.
     pub(super) route: Option<RouteId>,
     /// Whose credential went upstream.
@@ -72,7 +72,7 @@ impl Ctx {
             request_id: HeaderValue::from_static("-"),
             client: Client::default(),
             permit: None,
-            running: None,
+            counted: Counted::default(),
             route: None,
             shown: Shown::Callers,
             body: Meter::default(),

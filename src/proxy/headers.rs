@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 
 use super::ctx::Shown;
 use super::websocket::{self, Kept};
-use super::{Ctx, browsers, guard, introduce, rewrite};
+use super::{Ctx, browsers, guard, introduce, limits, rewrite};
 use crate::auth::{self, CREDENTIAL_HEADERS, CredentialHeader, Grounds};
 use crate::policy::{EffectiveMode, ProtocolKeys, Snapshot};
 
@@ -78,6 +78,11 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
     }
     if let Some(route) = ctx.route() {
         rewrite::response(route, response)?;
+    }
+    if let Some((rate, spent)) = ctx.counted.spent
+        && !response.status.is_informational()
+    {
+        limits::tell(response, rate, spent)?;
     }
     browsers::decorate(response, &session.req_header().headers, &ctx.live.policy)?;
     response.insert_header(&X_REQUEST_ID, &ctx.request_id)

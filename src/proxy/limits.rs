@@ -1,10 +1,14 @@
-//! The fields of a 429: when to come back, in the words of everybody who asks.
+//! What a caller is told of its limits, in the words of everybody who asks: what is left, and with a 429 when to come
+//! back.
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
 
-use crate::limit::Exceeded;
+use crate::limit::{Exceeded, Spent};
+use crate::policy::Rate;
 
 /// Milliseconds; OpenAI's and Anthropic's clients look here first.
 static RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -25,9 +29,8 @@ pub(super) fn fields(exceeded: Exceeded) -> Vec<(HeaderName, HeaderValue)> {
     ];
     match exceeded {
         Exceeded::Rate { rate, .. } => {
-            let window = rate.per.duration().as_secs();
             fields.extend([
-                (RATELIMIT_POLICY.clone(), value(format!("\"key\";q={};w={window}", rate.requests))),
+                (RATELIMIT_POLICY.clone(), policy(rate)),
                 (RATELIMIT.clone(), value(format!("\"key\";r=0;t={}", seconds(wait)))),
                 (X_LIMIT.clone(), value(rate.requests.to_string())),
                 (X_REMAINING.clone(), HeaderValue::from_static("0")),
@@ -44,6 +47,26 @@ pub(super) fn fields(exceeded: Exceeded) -> Vec<(HeaderName, HeaderValue)> {
     fields
 }
 
+/// Tells in an answer what is left to its key. An upstream's own words stay: `RateLimit` is a list, in which ours stands
+/// behind them, and `x-ratelimit-*-requests` is ours only where it is not the upstream's, for that limit holds as well.
+pub(super) fn tell(response: &mut ResponseHeader, rate: Rate, spent: Spent) -> Result<()> {
+    let full_after = spent.full_after;
+    response.append_header(&RATELIMIT_POLICY, policy(rate))?;
+    let left = format!("\"key\";r={};t={}", spent.remaining, seconds(full_after));
+    response.append_header(&RATELIMIT, value(left))?;
+    if [&X_LIMIT, &X_REMAINING, &X_RESET].into_iter().any(|name| response.headers.contains_key(name)) {
+        return Ok(());
+    }
+    response.insert_header(&X_LIMIT, value(rate.requests.to_string()))?;
+    response.insert_header(&X_REMAINING, value(spent.remaining.to_string()))?;
+    response.insert_header(&X_RESET, value(format!("{}ms", full_after.as_nanos().div_ceil(1_000_000))))
+}
+
+/// So many requests in so many seconds.
+fn policy(rate: Rate) -> HeaderValue {
+    value(format!("\"key\";q={};w={}", rate.requests, rate.per.duration().as_secs()))
+}
+
 /// Whole seconds, rounded up, so that who waits as long as it is told is not refused again.
 fn seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
@@ -57,7 +80,7 @@ fn value(text: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Period, Rate};
+    use crate::policy::Period;
 
     fn shown(exceeded: Exceeded) -> Vec<String> {
         fields(exceeded).iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
