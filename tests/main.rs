@@ -37,6 +37,8 @@ mod denials;
 mod deploy;
 /// Every cause of a 401, and who names it.
 mod diagnosis;
+/// `keygate doctor` where no gateway answers, and what it keeps to itself.
+mod doctor;
 /// `keygate run` without a config, and the origin beside it.
 mod embedded;
 /// `keygate explain`: the decision, asked of a config.

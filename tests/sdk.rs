@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::readme::fences;
-use crate::support::{Gateway, KEY, RunningOrigin, run_to_end, sdk_python};
+use crate::support::{Gateway, KEY, RunningOrigin, run_to_end, sdk_python, without_sdk_variables};
 
 /// What a client prints that makes `call` with `key` through a strict gateway.
 fn call(client: &str, key: &str, call: &str) -> String {
@@ -32,23 +32,7 @@ fn through_a_gateway(prepare: impl FnOnce(SocketAddr, &mut Command)) -> String {
     let gateway = Gateway::start(&text);
     let mut command = Command::new(sdk_python());
     command.stdin(Stdio::null());
-    // Nothing of the caller's environment may take the place of what is given here.
-    for name in [
-        "OPENAI_API_KEY",
-        "OPENAI_BASE_URL",
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        "GEMINI_API_KEY",
-        "GOOGLE_API_KEY",
-        "GOOGLE_GEMINI_BASE_URL",
-        "HTTP_PROXY",
-        "http_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ] {
-        command.env_remove(name);
-    }
+    without_sdk_variables(&mut command);
     prepare(gateway.address(), &mut command);
     let output = run_to_end(command);
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -20,7 +20,9 @@ use verdict::{Verdict, judge};
 ///
 /// Calls the address without a key and with it, with one header at a time, and with what the SDKs would take from the
 /// environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, GEMINI_API_KEY, GOOGLE_API_KEY; named, never
-/// printed), and tells whether a 401 is the gateway's or the upstream's. With the admin token (KEYGATE_ADMIN_TOKEN, or
+/// printed), and tells whether a 401 is the gateway's or the upstream's. Keys of the environment go to this machine, and to
+/// where the SDK's own variable leads (OPENAI_BASE_URL, ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL); elsewhere only with
+/// --send-environment. No key goes to what does not answer as keygate. With the admin token (KEYGATE_ADMIN_TOKEN, or
 /// that of the config) it asks the gateway itself for the cause. Every call is a GET or OPTIONS without content.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -52,6 +54,9 @@ pub(super) struct Arguments {
     /// The path to call.
     #[arg(short, long, default_value = "/v1/models")]
     path: String,
+    /// Send the keys of the environment, wherever the address leads.
+    #[arg(long)]
+    send_environment: bool,
     /// The site whose pages call the gateway, to try what a browser does first.
     #[arg(long)]
     origin: Option<String>,
@@ -107,10 +112,16 @@ pub(super) fn doctor(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(super::EXIT_CONFIG));
     };
     let running = Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref());
-    let mut calls =
-        Calls { client: Client::new(), url: url.clone(), path: &arguments.path, steps: Vec::new() };
-    let mut notes = environment::addresses(&url);
+    let mut calls = Calls {
+        client: Client::new(),
+        url: url.clone(),
+        path: &arguments.path,
+        steps: Vec::new(),
+        notes: Vec::new(),
+    };
+    calls.notes = environment::addresses(&url);
     calls.run(arguments, extra);
+    let mut notes = std::mem::take(&mut calls.notes);
     let verdict = judge(&calls.steps, &running, arguments.origin.as_deref());
     if let Ok(status) = running.status()
         && let Some(mode) = status.pointer("/auth_mode/why").and_then(serde_json::Value::as_str)
@@ -131,13 +142,15 @@ struct Calls<'a> {
     url: String,
     path: &'a str,
     steps: Vec<Step>,
+    notes: Vec<String>,
 }
 
 impl Calls<'_> {
     fn run(&mut self, arguments: &Arguments, extra: HeaderMap) {
         let none = HeaderMap::new();
         self.call(Kind::Health, "GET /healthz, without a key", &Method::GET, "/healthz", none.clone());
-        if self.steps.first().is_some_and(|step| step.outcome.is_err()) {
+        let is_keygate = |step: &Step| step.outcome.as_ref().is_ok_and(verdict::is_keygate);
+        if !self.steps.first().is_some_and(is_keygate) {
             return;
         }
         let path = self.path.to_owned();
@@ -148,8 +161,12 @@ impl Calls<'_> {
         for (what, sent) in arguments.key.iter().flat_map(|key| environment::one_at_a_time(key)) {
             self.call(Kind::Client, &what, &Method::GET, &path, sent);
         }
-        for (what, sent) in environment::sdks() {
-            self.call(Kind::Client, &what, &Method::GET, &path, sent);
+        for sdk in environment::sdks() {
+            if arguments.send_environment || sdk.may_call(&self.url) {
+                self.call(Kind::Client, &sdk.what, &Method::GET, &path, sdk.sent);
+            } else {
+                self.notes.push(sdk.kept_back());
+            }
         }
         if let Some(sent) = arguments.origin.as_deref().and_then(preflight) {
             self.call(Kind::Preflight, "OPTIONS, as a browser asks first", &Method::OPTIONS, &path, sent);

@@ -41,6 +41,26 @@ pub(crate) fn keygate<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -
     command
 }
 
+/// Nothing that SDKs read in the environment of whoever runs the tests may take the place of what a test gives.
+pub(crate) fn without_sdk_variables(command: &mut Command) {
+    for name in [
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "GEMINI_API_KEY",
+        "GOOGLE_API_KEY",
+        "GOOGLE_GEMINI_BASE_URL",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        command.env_remove(name);
+    }
+}
+
 /// A gateway that runs.
 pub(crate) struct Gateway {
     program: Program,

@@ -1,22 +1,52 @@
-//! What the SDKs would take from the environment. The values are sent, never printed.
+//! What the SDKs would take from the environment. The values are never printed, and sent only where the SDK would send
+//! them, or to this machine: a provider's key must not go to a stranger because somebody wanted to know what is wrong.
+
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-
-/// Base URLs that SDKs read.
-const ADDRESSES: &[&str] = &["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"];
 
 /// A variable, the header that an SDK makes of it, and what it puts before the value.
 type Variable = (&'static str, &'static str, &'static str);
 
-/// The headers that each SDK makes of its variables, in its order.
-const SDKS: &[(&str, &[Variable])] = &[
-    ("OpenAI's SDK", &[("OPENAI_API_KEY", "authorization", "Bearer ")]),
+/// Each SDK: the variable with its base URL, and the headers that it makes of its others, in its order.
+const SDKS: &[(&str, &str, &[Variable])] = &[
+    ("OpenAI's SDK", "OPENAI_BASE_URL", &[("OPENAI_API_KEY", "authorization", "Bearer ")]),
     (
         "Anthropic's SDK",
+        "ANTHROPIC_BASE_URL",
         &[("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")],
     ),
-    ("Google's SDK", &[("GEMINI_API_KEY", "x-goog-api-key", ""), ("GOOGLE_API_KEY", "x-goog-api-key", "")]),
+    (
+        "Google's SDK",
+        "GOOGLE_GEMINI_BASE_URL",
+        &[("GEMINI_API_KEY", "x-goog-api-key", ""), ("GOOGLE_API_KEY", "x-goog-api-key", "")],
+    ),
 ];
+
+/// What an SDK would send.
+pub(super) struct Sdk {
+    /// In words.
+    pub(super) what: String,
+    /// The headers with its keys.
+    pub(super) sent: HeaderMap,
+    variables: String,
+    address: &'static str,
+}
+
+impl Sdk {
+    /// Whether its keys may go to `url` unasked: the SDK itself would send them there, or it is on this machine.
+    pub(super) fn may_call(&self, url: &str) -> bool {
+        is_loopback(url) || std::env::var(self.address).is_ok_and(|address| same_place(&address, url))
+    }
+
+    /// Says that its keys were kept back.
+    pub(super) fn kept_back(&self) -> String {
+        format!(
+            "{} is set and was not sent: this is another machine, and {} does not lead here; `--send-environment` sends it",
+            self.variables, self.address
+        )
+    }
+}
 
 /// `key` in each of the headers by itself.
 pub(super) fn one_at_a_time(key: &str) -> Vec<(String, HeaderMap)> {
@@ -30,9 +60,9 @@ pub(super) fn one_at_a_time(key: &str) -> Vec<(String, HeaderMap)> {
 }
 
 /// What each SDK would send, for those that have a variable.
-pub(super) fn sdks() -> Vec<(String, HeaderMap)> {
+pub(super) fn sdks() -> Vec<Sdk> {
     SDKS.iter()
-        .filter_map(|(sdk, variables)| {
+        .filter_map(|(sdk, address, variables)| {
             let mut headers = HeaderMap::new();
             let mut names = Vec::new();
             for (variable, name, before) in *variables {
@@ -44,22 +74,34 @@ pub(super) fn sdks() -> Vec<(String, HeaderMap)> {
                     names.push(*variable);
                 }
             }
-            (!names.is_empty()).then(|| (format!("as {sdk} does with {}", names.join(" and ")), headers))
+            let variables = names.join(" and ");
+            let what = format!("as {sdk} does with {variables}");
+            (!names.is_empty()).then_some(Sdk { what, sent: headers, variables, address })
         })
         .collect()
 }
 
 /// Whether the SDKs would call this address at all.
 pub(super) fn addresses(url: &str) -> Vec<String> {
-    ADDRESSES
-        .iter()
-        .filter_map(|variable| {
+    SDKS.iter()
+        .filter_map(|(_, variable, _)| {
             let value = std::env::var(variable).ok()?;
-            let same = authority(&value).is_some() && authority(&value) == authority(url);
-            let where_to = if same { "leads here" } else { "leads somewhere else" };
+            let where_to = if same_place(&value, url) { "leads here" } else { "leads somewhere else" };
             Some(format!("{variable} is set and {where_to}"))
         })
         .collect()
+}
+
+fn same_place(one: &str, other: &str) -> bool {
+    authority(one).is_some_and(|authority_of_one| Some(authority_of_one) == authority(other))
+}
+
+/// Whether what is sent to `url` stays on this machine. A name may lead anywhere, but for `localhost` (RFC 6761 §6.3).
+fn is_loopback(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn authority(url: &str) -> Option<String> {
@@ -73,4 +115,36 @@ fn header(name: &'static str, value: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).ok()?);
     Some(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for here in ["http://127.0.0.1:8045", "http://127.9.9.9", "https://LOCALHOST", "http://[::1]:8045"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in [
+            "http://0.0.0.0:8045",
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+            "http://127.0.0.1@evil.example",
+            "http://[::2]",
+            "http://10.0.0.1",
+            "x",
+        ] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn the_same_place_has_the_same_host_and_port() {
+        assert!(same_place("http://localhost:8045/v1", "http://127.0.0.1:8045"));
+        assert!(same_place("https://a.example/v1", "https://a.example:443"));
+        assert!(!same_place("http://a.example", "https://a.example"));
+        assert!(!same_place("http://a.example:1", "http://a.example:2"));
+        assert!(!same_place("", ""));
+    }
 }

@@ -112,7 +112,7 @@ pub(super) fn describe(answer: &Answer) -> String {
 }
 
 /// The health check belongs to the gateway, so its answer tells who answers.
-fn is_keygate(health: &Answer) -> bool {
+pub(super) fn is_keygate(health: &Answer) -> bool {
     health.header("x-keygate-error").is_some()
         || (health.status == 200
             && health.header("allow") == Some("GET, HEAD, OPTIONS")
