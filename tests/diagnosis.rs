@@ -1,12 +1,14 @@
 //! Every cause of a 401, provoked through the real binary: `explain`, `doctor`, the record of the denial and its log line
 //! name that cause and no other.
 
+mod clients;
+
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Client, Gateway, KEY, Origin, keygate, run_to_end, wait_for};
+use crate::support::{Client, Gateway, KEY, Origin, keygate, run_to_end, wait_for, without_sdk_variables};
 
 const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 const STRANGER: &str = "sk-ffffffffffffffffffffffffffffffff";
@@ -16,6 +18,8 @@ struct Case {
     gateway: Gateway,
     origin: Origin,
     printed: Vec<String>,
+    /// What is set where the tools run.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Case {
@@ -26,7 +30,7 @@ impl Case {
 
     fn with_origin(origin: Origin, proxy: &str, rest: &str) -> Self {
         let gateway = Gateway::start(&Self::config(&origin, proxy, rest));
-        Self { gateway, origin, printed: Vec::new() }
+        Self { gateway, origin, printed: Vec::new(), environment: Vec::new() }
     }
 
     fn config(origin: &Origin, proxy: &str, rest: &str) -> String {
@@ -72,17 +76,8 @@ impl Case {
     fn run(&mut self, arguments: &[&str]) -> (Option<i32>, Value) {
         let mut command = keygate(arguments);
         command.current_dir(self.gateway.directory.path()).env("KEYGATE_ADMIN_TOKEN", TOKEN);
-        for name in [
-            "OPENAI_API_KEY",
-            "OPENAI_BASE_URL",
-            "ANTHROPIC_API_KEY",
-            "ANTHROPIC_AUTH_TOKEN",
-            "ANTHROPIC_BASE_URL",
-            "GEMINI_API_KEY",
-            "GOOGLE_API_KEY",
-        ] {
-            command.env_remove(name);
-        }
+        without_sdk_variables(&mut command);
+        command.envs(self.environment.clone());
         let output = run_to_end(command);
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(!said.contains(&KEY[3..15]), "{said}");
