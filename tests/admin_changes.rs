@@ -50,7 +50,8 @@ fn change(admin: SocketAddr, request_line: &str, body: &Value) -> Response {
     send(admin, request_line, &fields, &body.to_string())
 }
 
-fn changed(admin: SocketAddr, request_line: &str, body: &Value) -> Value {
+/// The same, which is made.
+pub(crate) fn changed(admin: SocketAddr, request_line: &str, body: &Value) -> Value {
     let response = change(admin, request_line, body);
     assert_eq!(response.status, 200, "{response:?}");
     assert_eq!(response.json()["etag"], response.header("etag").unwrap());

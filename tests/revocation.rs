@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
+use crate::admin::TOKEN;
+use crate::admin_changes::changed;
 use crate::support::{Client, Gateway, KEY, Origin, config, wait_for};
 
 const REVOCATIONS: u64 = 100;
@@ -102,6 +106,26 @@ fn a_revoked_key_is_refused_on_every_connection_and_no_other_request_fails() {
     );
     assert!(after_acceptance < LONGEST, "{after_acceptance:?}");
     assert!(answered > 1000, "there was load: {answered}");
+}
+
+/// `a` is switched off and on again, a hundred times.
+#[test]
+fn a_key_that_the_admin_api_revoked_is_refused_on_every_connection_once_it_has_answered() {
+    let origin = Origin::start();
+    let admin = format!("admin: {{listen: '127.0.0.1:0', token: {TOKEN}}}\n");
+    let gateway = Gateway::start(&format!("{}{admin}", with_keys(&origin, &["a"], "")));
+    let load = Load::start(gateway.address(), 4);
+    let mut open: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
+    for revocation in 0..REVOCATIONS {
+        assert!(open.iter_mut().all(|client| get(client, "sk-a") == 200));
+        changed(gateway.admin(), "PATCH /api/keys/a", &json!({"enabled": false}));
+        let mut fresh: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
+        for client in open.iter_mut().chain(&mut fresh) {
+            assert_eq!(get(client, "sk-a"), 401, "revocation {revocation}");
+        }
+        changed(gateway.admin(), "PATCH /api/keys/a", &json!({"enabled": true}));
+    }
+    assert!(load.end() > 1000, "there was load, and no other key failed");
 }
 
 /// An origin whose streams send an event each time the test says so.
