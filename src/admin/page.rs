@@ -27,14 +27,19 @@ const INDEX: &str = include_str!("page/index.html");
 const FILES: &[(&str, &str, &str)] = &[
     ("api.js", SCRIPT, include_str!("page/api.js")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
+    ("chart.js", SCRIPT, include_str!("page/chart.js")),
+    ("config.js", SCRIPT, include_str!("page/config.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
     ("icon.svg", IMAGE, include_str!("page/icon.svg")),
+    ("keys.js", SCRIPT, include_str!("page/keys.js")),
+    ("peers.js", SCRIPT, include_str!("page/peers.js")),
     ("proxy.js", SCRIPT, include_str!("page/proxy.js")),
     ("snippets.js", SCRIPT, include_str!("page/snippets.js")),
     ("stream.js", SCRIPT, include_str!("page/stream.js")),
     ("style.css", CSS, include_str!("page/style.css")),
     ("text.js", SCRIPT, include_str!("page/text.js")),
     ("time.js", SCRIPT, include_str!("page/time.js")),
+    ("traffic.js", SCRIPT, include_str!("page/traffic.js")),
     ("why.js", SCRIPT, include_str!("page/why.js")),
 ];
 

@@ -1,14 +1,17 @@
 // The page: who is logged in, which view is shown, what the gateway says as it happens.
 
 import { Refused, call, change, token } from "./api.js";
+import * as config from "./config.js";
 import { button, el, field, put, rich } from "./dom.js";
+import * as keys from "./keys.js";
 import * as proxy from "./proxy.js";
 import { follow } from "./stream.js";
 import { text } from "./text.js";
+import * as traffic from "./traffic.js";
 import * as why from "./why.js";
 
-/** Each makes a view: `{node, refresh(config, status), live(data), denial(data)}`, all but `node` as it needs. */
-const VIEWS = { proxy, why };
+/** Each makes a view: `{node, refresh(config, status), shown(), live(data), denial(data)}`, all but `node` as it needs. */
+const VIEWS = { proxy, why, traffic, keys, config };
 
 const NOTICE_MS = 6000;
 
@@ -34,12 +37,14 @@ const app = {
     try {
       const done = await change(method, path, app.config?.etag, body);
       app.tell(text.saved(done.generation));
-      for (const warning of done.warnings) app.tell(warning, "warn");
+      const known = app.config.last_reload.warnings.map(withoutPlace);
+      for (const warning of done.warnings) if (!known.includes(withoutPlace(warning))) app.tell(warning, "warn");
       return done;
     } catch (error) {
       throw error.status === 412 ? new Error(text.stale) : error;
     } finally {
-      await app.refresh().catch(() => {});
+      // Shows what is in force, even if nothing could be asked.
+      await app.refresh().catch(() => app.show());
     }
   },
 
@@ -58,20 +63,33 @@ const app = {
   async copy(value) {
     try {
       await navigator.clipboard.writeText(value);
-      app.tell(text.copied);
     } catch {
-      app.tell(text.notCopied, "bad");
+      throw new Error(text.notCopied);
     }
+    app.tell(text.copied);
   },
 
   /** Reads what is configured again, and shows it. */
   async refresh() {
     [app.config, app.status] = await Promise.all([call("/api/config"), call("/api/status")]);
+    app.show();
+  },
+
+  /** Shows what was read, and on its link how many problems the config has. */
+  show() {
     for (const view of Object.values(app.views)) view.refresh?.(app.config, app.status);
+    const problems = app.config.last_reload.problems.length;
+    const name = text.views.config;
+    const link = root.querySelector("a[href='#config']");
+    if (link) link.textContent = problems ? text.flagged(name, problems) : name;
+    link?.classList.toggle("flagged", problems > 0);
   },
 
   views: {},
 };
+
+/** A warning is the same when a change has moved its line. */
+const withoutPlace = (warning) => warning.replace(/^\S+:\d+:\d+: /, "");
 
 function login(said = "") {
   const input = el("input", { id: "token", type: "password", required: true, autocomplete: "current-password", spellcheck: "false", "aria-describedby": "token-hint" });
@@ -100,11 +118,10 @@ function login(said = "") {
 async function enter() {
   app.status = await call("/api/status");
   app.config = await call("/api/config");
-  const pill = el("span", { class: "pill", id: "state" }, text.connecting);
+  const pill = el("span", { class: "pill", id: "state", role: "status" }, text.connecting);
   const links = Object.keys(VIEWS).map((name) => el("a", { href: `#${name}` }, text.views[name]));
   const main = el("main", { id: "content", tabindex: "-1" });
   app.views = Object.fromEntries(Object.entries(VIEWS).map(([name, { create }]) => [name, create(app)]));
-  for (const view of Object.values(app.views)) view.refresh?.(app.config, app.status);
 
   function show() {
     const wanted = location.hash.slice(1);
@@ -115,6 +132,7 @@ async function enter() {
     }
     document.title = `${text.views[name]} · ${text.product}`;
     put(main, el("h1", { class: "hidden" }, text.views[name]), app.views[name].node);
+    app.views[name].shown?.();
   }
 
   const leave = (said) => {
@@ -130,6 +148,7 @@ async function enter() {
     el("a", { class: "skip", href: "#content", onclick: (event) => { event.preventDefault(); main.focus(); } }, text.skip),
     el("header", {}, el("strong", {}, text.product), pill, button(text.logout, () => leave(), { class: "quiet" })),
     el("nav", { "aria-label": text.navigation }, links), main);
+  app.show();
   show();
 }
 

@@ -38,6 +38,19 @@ export function card(title, ...children) {
   return el("section", { class: "card" }, el("h2", {}, title), ...children);
 }
 
+/** A table that lays its rows out as blocks on a phone; the roles keep it a table there. The last column has no name. */
+export function table(label, columns, body) {
+  const heads = columns.map((name) => el("th", { scope: "col", role: "columnheader" }, name));
+  return el("table", { role: "table", "aria-label": label },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads, el("td", { role: "cell" }))), body);
+}
+
+/** A row: what it is about, then a cell for each other column. */
+export function tableRow(columns, title, cells) {
+  return el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, title),
+    cells.map((cell, index) => el("td", { role: "cell", "data-label": columns[index + 1] }, cell)));
+}
+
 /** A label beside its control. */
 export function field(label, control, ...hints) {
   return el("div", { class: "field" }, el("label", { for: control.id }, label), control, ...hints);

@@ -61,6 +61,7 @@ function apiKey(app) {
   const regenerate = button(said.regenerate, askForNew);
   const edit = button(said.edit, askForOther);
   let clear = null;
+  let clearOf = null;
 
   async function key() {
     const { api_key } = await post("/api/config/api_key/reveal");
@@ -70,9 +71,15 @@ function apiKey(app) {
 
   function toggle() {
     return app.attempt(async () => {
-      clear = clear === null ? await key() : null;
-      render(app.config);
+      showClear(clear === null ? await key() : null);
     });
+  }
+
+  /** Until it is another key. */
+  function showClear(key) {
+    clear = key;
+    clearOf = app.config.api_key.masked;
+    render(app.config);
   }
 
   function render(config) {
@@ -90,8 +97,7 @@ function apiKey(app) {
       [el("p", {}, said.regenerateHint), field(said.overlap, choice)],
       async () => {
         const { api_key } = await app.change("POST", "/api/config/api_key/regenerate", { keep_old_seconds: Number(choice.value) });
-        clear = api_key;
-        render(app.config);
+        showClear(api_key);
       });
   }
 
@@ -107,7 +113,7 @@ function apiKey(app) {
       el("div", { class: "keyline" }, shown, el("div", { class: "actions" }, reveal, copy, regenerate, edit)), hint),
     refresh(config) {
       const { from, where, not_editable, previous_until, state } = config.api_key;
-      clear = null;
+      if (config.api_key.masked !== clearOf) clear = null;
       render(config);
       regenerate.disabled = edit.disabled = Boolean(config.not_editable ?? not_editable);
       reveal.disabled = copy.disabled = state !== "set";
@@ -130,7 +136,7 @@ function snippets(app) {
   const render = () => { code.textContent = snippet(client, address.value, app.config?.api_key.masked ?? "KEY"); };
   const copy = button(text.copy, () => app.attempt(async () => {
     const { api_key } = await post("/api/config/api_key/reveal");
-    return app.copy(snippet(client, address.value, api_key ?? "KEY"));
+    await app.copy(snippet(client, address.value, api_key ?? "KEY"));
   }));
   address.addEventListener("input", render);
 
