@@ -9,7 +9,7 @@
 #   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
 
 .DELETE_ON_ERROR:
-.PHONY: run test check release bench audit sdk tools fmt clippy doc deny cargo-deny
+.PHONY: run test check release bench audit sdk browser tools fmt clippy doc deny cargo-deny
 
 # Dependencies are as in Cargo.lock, here and in CI.
 CARGO := cargo
@@ -30,7 +30,7 @@ bench: tools
 	python3 benches/compare/compare.py
 
 # cargo-nextest runs each test in a process of its own and reports better, but nothing depends on it.
-test: tools sdk
+test: tools sdk browser
 	$(CARGO) test $(LOCKED) --quiet --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run $(LOCKED) --no-fail-fast; \
@@ -68,6 +68,10 @@ cargo-deny: tools
 tools:
 	@command -v $(CARGO) >/dev/null || { echo $(RUST_ADVICE) >&2; exit 1; }
 	@command -v cmake >/dev/null || .ci/install cmake
+
+# Chromium, in which the tests use the admin page as a person does.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || .ci/install chromium
 
 # The official Python SDKs, which the tests call the gateway with, in a virtual environment of their own.
 SDK_REQUIREMENTS := $(wildcard tests/sdk/requirements.txt)

@@ -9,6 +9,8 @@
 mod access_log;
 /// The admin API: who may, what it tells, what it does.
 mod admin;
+/// The page for people in a real browser.
+mod admin_browser;
 /// Changes through the admin API.
 mod admin_changes;
 /// `keygate admin`: a gateway that runs, asked and changed from a terminal.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here sleeps: every wait is for a condition, and has a limit that fails the test.
 
+mod browser;
 mod certificates;
 mod client;
 mod gateway;
@@ -9,6 +10,7 @@ mod http2;
 mod origin;
 mod running_origin;
 
+pub(crate) use browser::Browser;
 pub(crate) use certificates::Authority;
 pub(crate) use client::{Client, Response, find};
 pub(crate) use gateway::{

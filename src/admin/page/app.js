@@ -78,7 +78,7 @@ const app = {
   /** Shows what was read, and on its link how many problems the config has. */
   show() {
     for (const view of Object.values(app.views)) view.refresh?.(app.config, app.status);
-    const problems = app.config.last_reload.problems.length;
+    const problems = config.errors(app.config).length;
     const name = text.views.config;
     const link = root.querySelector("a[href='#config']");
     if (link) link.textContent = problems ? text.flagged(name, problems) : name;
@@ -154,14 +154,15 @@ async function enter() {
 
 /** What to do with the events: show them, and look again when another config is in force. */
 function events(pill, leave) {
-  let seen = null;
+  const sign = (started, generation, { at, outcome }) => `${started} ${generation} ${at} ${outcome}`;
+  let seen = sign(app.status.started, app.status.generation, app.status.last_reload);
   let wasLost = false;
   return {
     event(name, data) {
       for (const view of Object.values(app.views)) view[name]?.(data);
       if (name !== "live") return;
-      const now = `${data.started} ${data.generation} ${data.last_reload.at} ${data.last_reload.outcome}`;
-      if (seen !== null && seen !== now) app.refresh().catch(() => {});
+      const now = sign(data.started, data.generation, data.last_reload);
+      if (seen !== now) app.refresh().catch(() => {});
       seen = now;
     },
     state(state) {

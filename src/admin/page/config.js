@@ -23,12 +23,12 @@ export function create(app) {
     node: el("div", { class: "view" },
       card(said.title, state, el("div", { class: "actions" }, reload)), card(said.process, facts), card(said.written, written)),
     refresh(config, status) {
-      const { outcome, at, problems, warnings } = config.last_reload;
+      const { outcome, at } = config.last_reload;
       const rejected = outcome === "rejected";
       put(state,
         el("p", { class: `verdict ${rejected ? "bad" : "good"}` }, said.outcomes[outcome](config.generation)),
         el("p", { class: "hint" }, `${when(at)} · `, config.file ? el("code", {}, config.file) : said.noFile),
-        list(said.problems, "bad", problems), list(said.warnings, "warn", warnings),
+        list(said.problems, "bad", errors(config)), list(said.warnings, "warn", warnings(config)),
         config.restart_needed.length > 0 && el("p", { class: "banner warn" }, rich(said.restart(config.restart_needed.join(", ")))),
         config.not_editable && el("p", { class: "banner warn" }, rich(config.not_editable)));
       put(facts, [
@@ -39,6 +39,14 @@ export function create(app) {
     },
   };
 }
+
+const isWarning = (problem) => /^\S+:\d+:\d+: warning: /.test(problem);
+
+/** Why the file was not taken; a file that was has none. */
+export const errors = ({ last_reload }) => last_reload.problems.filter((problem) => !isWarning(problem));
+
+/** What is doubtful: a file that was not taken has its warnings among the problems. */
+const warnings = ({ last_reload }) => [...last_reload.problems.filter(isWarning), ...last_reload.warnings];
 
 function list(title, look, problems) {
   return problems.length > 0 && [el("h3", {}, title), el("ul", { class: "problems" }, problems.map((one) => problem(one, look)))];
