@@ -161,6 +161,30 @@ fn a_key_is_made_shown_once_and_disabled() {
 }
 
 #[test]
+fn traffic_is_drawn_and_a_peer_is_drained() {
+    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let mut browser = logged_in(&gateway);
+    assert_eq!(browser.text("#lan-hint"), "proxy.listen names the addresses, so this switch has no effect.");
+    assert_eq!(browser.evaluate("document.querySelector('#lan').disabled"), true);
+    go_to(&mut browser, "traffic");
+    browser.wait_for_text("healthy");
+    assert_eq!((status(&gateway, "wrong"), status(&gateway, KEY)), (401, 200));
+    for drawn in ["credential_invalid", "origin median"] {
+        browser.wait(&format!(
+            "[...document.querySelectorAll('svg')].some((one) => one.ariaLabel.includes('{drawn}') \
+             && one.querySelector('path[d^=M]'))"
+        ));
+    }
+    browser.click("tbody button");
+    browser.wait_for_text("drained");
+    browser.wait_for_text("Use again");
+    assert!(std::fs::read_to_string(gateway.file()).unwrap().contains("drain: true"));
+    browser.click("tbody button");
+    browser.wait_for_text("healthy");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_config_that_cannot_be_used_and_a_gateway_that_is_gone_are_shown() {
     let origin = Origin::start();
     let mut gateway = Gateway::start(&administered("strict", &origin));

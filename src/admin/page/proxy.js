@@ -45,8 +45,8 @@ function access(app) {
       mode.disabled = Boolean(config.not_editable);
       mode.value = config.auth_mode;
       const waits = config.restart_needed.some((setting) => setting.includes("allow_lan_access"));
-      const hint = config.allow_lan_access ? said.lanOn : said.lanOff;
-      put(lanHint, rich(config.listen.length ? said.lanListen : hint), waits && el("em", {}, ` ${said.restart}`));
+      const hint = `lan${config.allow_lan_access ? "On" : "Off"}${waits ? "Soon" : ""}`;
+      put(lanHint, rich(config.listen.length ? said.lanListen : said[hint]));
       effective.textContent = said.effective(config.effective_mode);
       put(why, rich(config.why));
     },
