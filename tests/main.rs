@@ -21,6 +21,8 @@ mod admin_live;
 mod admin_openapi;
 /// The page for people, as files: what is served, with which rules for the browser.
 mod admin_page;
+/// The admin API over TLS, where other machines reach it.
+mod admin_tls;
 /// What web pages may do.
 mod browsers;
 /// Who the client is, behind proxies.

@@ -37,8 +37,9 @@ pub(super) async fn check(
 }
 
 fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
-    let host = own_host(request.headers(), api.handles.process.admin.ip())?;
-    same_site(request.headers(), host)?;
+    let listen = api.handles.process.admin;
+    let host = own_host(request.headers(), listen.address.ip(), |name| api.is_certified(name))?;
+    same_site(request.headers(), if listen.tls { "https://" } else { "http://" }, host)?;
     let path = request.uri().path();
     if path == METRICS_PATH || page::has(path) {
         return Ok(());
@@ -56,9 +57,10 @@ fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     Err(refusal)
 }
 
-/// The `Host` of the request, which must be this machine by a name of its own. The port is not looked at: an `ssh -L`
-/// has another, and a name of somebody else's is one with every port.
-fn own_host(headers: &HeaderMap, bound: IpAddr) -> Result<&str, Refusal> {
+/// The `Host` of the request, which must be this machine by a name of its own: a certified one, or an address, for no
+/// other site's page has that for a name. The port is not looked at: an `ssh -L` has another, and a name of somebody
+/// else's is one with every port.
+fn own_host(headers: &HeaderMap, bound: IpAddr, certified: impl Fn(&str) -> bool) -> Result<&str, Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::ForeignHost) };
     let host = host.to_str().map_err(|_| Refusal::ForeignHost)?;
@@ -67,18 +69,19 @@ fn own_host(headers: &HeaderMap, bound: IpAddr) -> Result<&str, Refusal> {
         _ => host,
     };
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-    let own = name.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == bound);
+    let own_address = |address: IpAddr| address.is_loopback() || address == bound || bound.is_unspecified();
+    let own =
+        name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(own_address) || certified(name);
     if own { Ok(host) } else { Err(Refusal::ForeignHost) }
 }
 
 /// Browsers say who caused a request: `Sec-Fetch-Site` on every one, `Origin` on those that could change something.
-fn same_site(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+fn same_site(headers: &HeaderMap, scheme: &str, host: &str) -> Result<(), Refusal> {
     let own_origin = |origin: &HeaderValue| {
         origin
             .to_str()
             .ok()
-            .and_then(|origin| origin.strip_prefix("http://"))
+            .and_then(|origin| origin.strip_prefix(scheme))
             .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
     };
     let own_site = |site: &HeaderValue| site == "same-origin" || site == "none";
@@ -122,10 +125,18 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_its_own() {
-        let own = |host| own_host(&headers(&[("host", host)]), [127, 0, 0, 1].into()).is_ok();
-        for host in
-            ["localhost", "LOCALHOST:8046", "127.0.0.1:8046", "127.0.0.1", "[::1]:9000", "127.9.9.9:1"]
-        {
+        let certified = |name: &str| name == "gateway.example";
+        let own_at = |bound: IpAddr, host| own_host(&headers(&[("host", host)]), bound, certified).is_ok();
+        let own = |host| own_at([127, 0, 0, 1].into(), host);
+        for host in [
+            "localhost",
+            "LOCALHOST:8046",
+            "127.0.0.1:8046",
+            "127.0.0.1",
+            "[::1]:9000",
+            "127.9.9.9:1",
+            "gateway.example:1",
+        ] {
             assert!(own(host), "{host}");
         }
         for host in
@@ -133,14 +144,18 @@ mod tests {
         {
             assert!(!own(host), "{host}");
         }
-        assert!(own_host(&headers(&[]), [127, 0, 0, 1].into()).is_err());
+        assert!(
+            own_at([0, 0, 0, 0].into(), "10.0.0.1:8046") && !own_at([0, 0, 0, 0].into(), "rebound.example")
+        );
+        assert!(own_at([10, 0, 0, 1].into(), "10.0.0.1") && !own_at([10, 0, 0, 1].into(), "10.0.0.2"));
+        assert!(own_host(&headers(&[]), [127, 0, 0, 1].into(), certified).is_err());
         let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
-        assert!(own_host(&twice, [127, 0, 0, 1].into()).is_err());
+        assert!(own_host(&twice, [127, 0, 0, 1].into(), certified).is_err());
     }
 
     #[test]
     fn another_site_gets_nothing() {
-        let same = |fields: &[_]| same_site(&headers(fields), "localhost:8046").is_ok();
+        let same = |fields: &[_]| same_site(&headers(fields), "http://", "localhost:8046").is_ok();
         assert!(same(&[]));
         assert!(same(&[("origin", "http://localhost:8046"), ("sec-fetch-site", "same-origin")]));
         assert!(same(&[("sec-fetch-site", "none")]));

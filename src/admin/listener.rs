@@ -11,8 +11,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::reply::Refusal;
 
@@ -21,6 +24,9 @@ const MOST_CONNECTIONS: usize = 64;
 
 /// How long a client may take for a header section, and be idle before it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a handshake of TLS may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one request may take, its body and the answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client(pub(super) SocketAddr);
 
-pub(super) async fn accept(socket: TcpListener, routes: Router) {
+pub(super) async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, routes: Router) {
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return log::error!("the admin API is not served: {error}"),
@@ -41,9 +47,16 @@ pub(super) async fn accept(socket: TcpListener, routes: Router) {
     while let Ok(place) = Arc::clone(&free).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, client)) => {
-                let routes = routes.clone();
+                let (routes, tls) = (routes.clone(), tls.clone());
                 tokio::spawn(async move {
-                    serve(stream, Client(client), routes).await;
+                    match tls {
+                        None => serve(stream, Client(client), routes).await,
+                        Some(tls) => {
+                            if let Some(stream) = shake_hands(&tls, stream).await {
+                                serve(stream, Client(client), routes).await;
+                            }
+                        }
+                    }
                     drop(place);
                 });
             }
@@ -55,7 +68,18 @@ pub(super) async fn accept(socket: TcpListener, routes: Router) {
     }
 }
 
-async fn serve(stream: TcpStream, client: Client, routes: Router) {
+async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            log::debug!("admin API: a handshake failed: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, client: Client, routes: Router) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client);
         answer(routes.clone(), request.map(Body::new))

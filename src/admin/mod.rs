@@ -40,6 +40,7 @@ mod page;
 mod reload;
 mod reply;
 mod status;
+mod tls;
 mod upstreams;
 
 pub use order::{ApiKeyShown, Change, ChangeOrder, Changed, ConfigShown, NotChanged, Order};
@@ -56,7 +57,7 @@ use axum::routing::{get, patch, post, put};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
-use crate::policy::{AdminToken, Exposure, Snapshot};
+use crate::policy::{AdminListen, AdminToken, Exposure, Snapshot};
 use crate::telemetry::denial_log::Denials;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
@@ -98,8 +99,8 @@ pub struct Handles {
 pub struct Process {
     /// Where the gateway listens.
     pub listeners: Vec<SocketAddr>,
-    /// Where the admin API listens.
-    pub admin: SocketAddr,
+    /// Where the admin API listens, and how it is spoken to.
+    pub admin: AdminListen,
     /// Who can connect to the gateway, which `auto` follows.
     pub exposure: Exposure,
     /// The config file; `None` for the embedded default.
@@ -124,6 +125,13 @@ impl Api {
         token
     }
 
+    /// Whether a certificate of the admin listener is for this name.
+    fn is_certified(&self, name: &str) -> bool {
+        let mut certified = false;
+        self.handles.in_force.show(&mut |policy, _| certified = policy.admin_certificates.is_for(name));
+        certified
+    }
+
     /// Asks whoever follows the config, and waits for the answer.
     ///
     /// # Errors
@@ -138,16 +146,18 @@ impl Api {
 /// Serves the admin API on a bound socket, on a thread of its own, for the rest of the process's life.
 ///
 /// # Errors
-/// The system refuses a thread or a runtime.
+/// The system refuses a thread or a runtime, or TLS cannot be set up.
 pub fn serve(socket: TcpListener, handles: Handles) -> io::Result<Listening> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (open, closed) = oneshot::channel::<()>();
     let streams = Arc::new(Semaphore::new(events::MOST_STREAMS));
-    let routes = routes(Arc::new(Api { handles, attempts: Attempts::default(), streams }));
+    let api = Arc::new(Api { handles, attempts: Attempts::default(), streams });
+    let tls = api.handles.process.admin.tls.then(|| tls::acceptor(&api)).transpose()?;
+    let routes = routes(api);
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                () = listener::accept(socket, routes) => {}
+                () = listener::accept(socket, tls, routes) => {}
                 _ = closed => {}
             }
         });

@@ -102,7 +102,8 @@ impl Refusal {
     fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::ForeignHost => {
-                "The Host of this request is no name of the admin listener. Use localhost, 127.0.0.1 or [::1]."
+                "The Host of this request is no name of the admin listener. Use localhost, 127.0.0.1, [::1] or a name that a \
+                 certificate of `admin.tls` is for."
             }
             Self::CrossSite => "The request was caused by a page of another site.",
             Self::NoTokenConfigured => {

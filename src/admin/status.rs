@@ -58,7 +58,7 @@ impl Status {
             |address: &std::net::SocketAddr, serves| Listener { address: address.to_string(), serves };
         let mut listeners: Vec<_> =
             process.listeners.iter().map(|address| listener(address, "gateway")).collect();
-        listeners.push(listener(&process.admin, "admin"));
+        listeners.push(listener(&process.admin.address, "admin"));
         Self {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),

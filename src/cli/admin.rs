@@ -1,6 +1,7 @@
 //! `keygate admin`: asks a gateway that runs, and changes its config, through its admin API.
 
 mod connection;
+mod pinned;
 mod show;
 
 use std::path::PathBuf;
@@ -136,9 +137,9 @@ pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let address = loaded.compiled.startup.admin.context("`admin.enabled` is false in this config")?;
+    let listen = loaded.compiled.startup.admin.context("`admin.enabled` is false in this config")?;
     let token = loaded.config.admin.token.context("this config has no `admin.token`")?.value;
-    let gateway = Gateway { address, token };
+    let gateway = Gateway { listen, certificates: loaded.compiled.snapshot.admin_certificates, token };
     match &arguments.question {
         Question::Status => look(&gateway, "GET /api/status", show::status),
         Question::Keys { change: None } => look(&gateway, "GET /api/keys", show::keys),

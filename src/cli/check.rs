@@ -60,12 +60,12 @@ fn summary(file: &Path, loaded: &LoadedPolicy) -> Result<String, std::fmt::Error
     writeln!(text, "{}: can be used", file.display())?;
     writeln!(text, "  effective mode  {} (auth_mode: {})", policy.mode, policy.configured_mode)?;
     writeln!(text, "  listeners       {}", listeners.join(", "))?;
-    for certificate in policy.certificates.iter() {
+    for certificate in policy.certificates.iter().chain(policy.admin_certificates.iter()) {
         let until = DateTime::from_timestamp(certificate.not_after.0, 0).unwrap_or_default();
         let names = certificate.names.join(", ");
         writeln!(text, "  certificate     {names}, until {}", until.format("%Y-%m-%d %H:%M UTC"))?;
     }
-    let admin = startup.admin.map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let admin = startup.admin.map_or_else(|| "off".to_owned(), |admin| admin.url());
     writeln!(text, "  admin API       {admin}")?;
     writeln!(text, "  keys            {}", policy.keys.len())?;
     writeln!(text, "  routes          {}", loaded.config.routes.len())?;

@@ -36,10 +36,13 @@ impl Running {
             config::load(file, &|name| std::env::var(name).ok()).ok().map(|loaded| loaded.config.admin);
         let listen =
             loaded.as_ref().map_or_else(|| config::Admin::default().listen, |admin| admin.listen.clone());
+        let tls = loaded.as_ref().is_some_and(|admin| admin.tls.is_some());
+        let scheme = if tls { "https" } else { "http" };
         let from_file = loaded.and_then(|admin| Some(admin.token?.value.expose().to_owned()));
         let from_environment = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
         Self {
-            url: url.map_or_else(|| format!("http://{listen}"), |url| url.trim_end_matches('/').to_owned()),
+            url: url
+                .map_or_else(|| format!("{scheme}://{listen}"), |url| url.trim_end_matches('/').to_owned()),
             token: from_environment.or(from_file),
             client: Client::new(),
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::SecretRef;
+use super::{Certificate, SecretRef};
 
 /// The listener for the operator: status, metrics, reload.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -11,8 +11,10 @@ use super::SecretRef;
 pub struct Admin {
     /// Whether there is an admin listener. Changing it needs a restart.
     pub enabled: bool,
-    /// Its address, which only this machine must reach: it speaks no TLS. Changing it needs a restart.
+    /// Its address. One that other machines reach needs `tls`. Changing it needs a restart.
     pub listen: String,
+    /// TLS on the admin listener. Switching it on or off needs a restart.
+    pub tls: Option<AdminTls>,
     /// Whether `/metrics` counts the requests of each key, by its name. The first 1,000 keys have a label of their own, the rest count as `other`.
     pub key_metrics: bool,
     /// What the admin API asks for, as `Authorization: Bearer TOKEN`: a literal, `${ENV_VAR}` or `file:PATH`. Without one it serves `/metrics` alone.
@@ -22,6 +24,20 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { enabled: true, listen: "127.0.0.1:8046".to_owned(), key_metrics: false, token: None }
+        Self {
+            enabled: true,
+            listen: "127.0.0.1:8046".to_owned(),
+            tls: None,
+            key_metrics: false,
+            token: None,
+        }
     }
+}
+
+/// TLS 1.2 and 1.3 on the admin listener.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminTls {
+    /// The certificates, one of which is picked by the name that a client asks for; the names of all of them are names by which the listener may be called. Changed files are picked up while the gateway runs.
+    pub certificates: Vec<Certificate>,
 }

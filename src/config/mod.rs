@@ -35,7 +35,7 @@ mod units;
 mod upstream;
 
 pub use access_log::AccessLog;
-pub use admin::Admin;
+pub use admin::{Admin, AdminTls};
 pub use balance::{Balance, Ejection, Retries};
 pub use cors::Cors;
 pub use edit::{Edit, NotEditable, edit};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::tls::certificate_files;
 use super::{Config, Env, PemFile, SecretOrigin, SecretRef};
 use crate::problem::{FieldPath, Problem};
 use crate::secret::Secret;
@@ -96,7 +97,10 @@ impl Config {
             .upstreams
             .iter_mut()
             .flat_map(|(name, upstream)| upstream.pem_files(&upstreams.field(name.as_str())));
-        self.proxy.tls.iter_mut().flat_map(|tls| tls.files(&path)).chain(upstreams).collect()
+        let admin_path = FieldPath::root().field("admin").field("tls");
+        let admin = self.admin.tls.iter_mut();
+        let admin = admin.flat_map(|tls| certificate_files(&mut tls.certificates, &admin_path));
+        self.proxy.tls.iter_mut().flat_map(|tls| tls.files(&path)).chain(admin).chain(upstreams).collect()
     }
 }
 

@@ -32,11 +32,19 @@ pub struct Certificate {
 impl Tls {
     /// All files that it names, each with its place; `path` is the place of this section.
     pub(super) fn files(&mut self, path: &FieldPath) -> Vec<(FieldPath, &mut PemFile)> {
-        let certificates = path.field("certificates");
-        let pairs = self.certificates.iter_mut().enumerate().flat_map(|(at, pair)| {
-            let here = certificates.index(at);
-            [(here.field("cert"), &mut pair.cert), (here.field("key"), &mut pair.key)]
-        });
+        let pairs = certificate_files(&mut self.certificates, path);
         pairs.chain(self.client_ca.iter_mut().map(|ca| (path.field("client_ca"), ca))).collect()
     }
+}
+
+/// The files of the field `certificates` of the section at `path`.
+pub(super) fn certificate_files<'a>(
+    certificates: &'a mut [Certificate],
+    path: &FieldPath,
+) -> impl Iterator<Item = (FieldPath, &'a mut PemFile)> {
+    let path = path.field("certificates");
+    certificates.iter_mut().enumerate().flat_map(move |(at, pair)| {
+        let here = path.index(at);
+        [(here.field("cert"), &mut pair.cert), (here.field("key"), &mut pair.key)]
+    })
 }

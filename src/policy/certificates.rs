@@ -83,12 +83,18 @@ impl CertificateTable {
     /// The certificate for the name that a client asks for: by that name, by the wildcard one label above it
     /// (RFC 9525 §6.3), or else the first one. `None` only where there is none at all.
     pub fn find(&self, server_name: Option<&str>) -> Option<&ServerCertificate> {
-        let by_name = server_name.and_then(|name| {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            let wildcard = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
-            self.by_name.get(&name).or_else(wildcard)
-        });
-        self.certificates.get(by_name.copied().unwrap_or(0))
+        self.certificates.get(server_name.and_then(|name| self.named(name)).unwrap_or(0))
+    }
+
+    /// Whether one of them is for this name, by itself or by a wildcard.
+    pub fn is_for(&self, name: &str) -> bool {
+        self.named(name).is_some()
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let wildcard = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
+        self.by_name.get(&name).or_else(wildcard).copied()
     }
 
     /// All of them, in the order of the config.
@@ -197,6 +203,8 @@ mod tests {
         ] {
             assert_eq!(picked(asked), expected, "{asked:?}");
         }
+        assert!(table.is_for("Y.B.example") && table.is_for("c.example."));
+        assert!(!table.is_for("unknown.example") && !table.is_for(""));
     }
 
     #[test]

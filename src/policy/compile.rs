@@ -56,6 +56,7 @@ pub fn compile(
     let configured_mode = compile_mode(config.proxy.auth_mode);
     let mode = configured_mode.resolve(exposure);
     let keys = keys::compile_keys(config, &mut problems);
+    let admin_certificates = tls::compile_admin_tls(config.admin.tls.as_ref(), &mut problems);
     let admin_token = admin::compile_token(config, &keys, &mut problems);
     warn_about_access(config, mode, exposure, &keys, &mut problems);
     let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
@@ -86,6 +87,7 @@ pub fn compile(
         certificates,
         routes,
         upstreams,
+        admin_certificates,
         admin_token,
         open_on_loopback: mode == EffectiveMode::Off && exposure == Exposure::Loopback,
         allowed_hosts,

@@ -41,9 +41,25 @@ pub struct Startup {
     /// How many connections there may be, and how long one may take.
     pub connection_limits: ConnectionLimits,
     /// Where the admin API listens, if it does.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminListen>,
     /// The access log, if there is one.
     pub access_log: Option<AccessLogSpec>,
+}
+
+/// Where the admin API listens, and how it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminListen {
+    /// What to bind.
+    pub address: SocketAddr,
+    /// Whether with TLS.
+    pub tls: bool,
+}
+
+impl AdminListen {
+    /// Its URL, without a path.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+    }
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -96,7 +112,7 @@ impl Startup {
             fields.push("`threads`");
         }
         if self.admin != next.admin {
-            fields.push("`admin` (`enabled`, `listen`)");
+            fields.push("`admin` (`enabled`, `listen`, `tls` on or off)");
         }
         if self.access_log != next.access_log {
             fields.push("`access_log`");

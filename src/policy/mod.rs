@@ -32,7 +32,7 @@ pub use keys::{
     generate_key, is_key_name,
 };
 pub use limits::{ConnectionLimits, RequestLimits};
-pub use listen::{Exposure, ListenAddress, Startup, TlsStartup};
+pub use listen::{AdminListen, Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{
     Ambiguity, Asked, Conditions, HeaderChanges, HostMatch, InsertError, Rewrite, RouteId, RouteMatch,
@@ -91,6 +91,8 @@ pub struct Snapshot {
     pub routes: RouteTable,
     /// The upstreams; [`UpstreamId`] is the index.
     pub upstreams: Vec<UpstreamSpec>,
+    /// Certificates of the admin listener, empty where it speaks no TLS.
+    pub admin_certificates: CertificateTable,
     /// What the admin API asks for; without it nobody may use it.
     pub admin_token: Option<AdminToken>,
     /// Whether nobody needs a key and only this machine can connect: then web pages must be kept out.

@@ -45,7 +45,7 @@ use crate::admin::{self, Process, ReloadLog};
 use crate::clock;
 use crate::limit::Ledger;
 use crate::origin::Origin;
-use crate::policy::{Compiled, PolicyHandle, Snapshot, Startup};
+use crate::policy::{AdminListen, Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::{Gateway, Live};
 use crate::telemetry::access_log::{self, AccessLog};
 use crate::telemetry::in_flight::InFlight;
@@ -126,7 +126,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let mut inherited = upgrade::inherited_sockets();
     let listeners = bind::bind_all(&startup.listen, inherited.gateway)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    let admin = admin_handles::bind(&source, startup.admin, &mut inherited.admin)?;
+    let admin = admin_handles::bind(&source, startup.admin.map(|admin| admin.address), &mut inherited.admin)?;
     let upgrade = Upgrade::prepare(&listeners, admin.as_ref());
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
@@ -201,8 +201,9 @@ fn process(
     source: &ConfigSource,
     startup: &Startup,
     listeners: Vec<SocketAddr>,
-    admin: SocketAddr,
+    address: SocketAddr,
 ) -> Process {
+    let admin = AdminListen { address, tls: startup.admin.is_some_and(|admin| admin.tls) };
     let (config_file, started) = (source.file(), clock::now());
     Process { listeners, admin, exposure: startup.exposure, config_file, started }
 }
@@ -220,10 +221,10 @@ fn open_access_log(
 }
 
 fn serve_admin(socket: TcpListener, handles: admin::Handles) -> Result<admin::Listening, RunError> {
-    let address = handles.process.admin;
+    let url = handles.process.admin.url();
     let listening = admin::serve(socket, handles)
         .map_err(|error| RunError::System { what: "serve the admin API", error })?;
-    log::info!("admin API on http://{address}");
+    log::info!("admin API on {url}");
     Ok(listening)
 }
 

@@ -14,7 +14,7 @@ use crate::admin::ReloadLog;
 use crate::clock;
 use crate::config::Config;
 use crate::limit::Ledger;
-use crate::policy::{Compiled, PolicyHandle, Startup};
+use crate::policy::{Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::Live;
 use crate::upstream::{Fleet, resolve};
 
@@ -118,6 +118,7 @@ impl Reloader {
         }
         let before = self.live.load();
         snapshot.retired = before.policy.retired.after(&before.policy.keys, &snapshot.keys, clock::now());
+        keep_certificates(&mut snapshot, &before.policy);
         let fleet = Fleet::new(&snapshot, Some(&before.fleet));
         if fleet.peers().any(|peer| peer.addresses().is_empty()) {
             // In time or not: the background task goes on with what is left.
@@ -146,6 +147,13 @@ impl Reloader {
         log::error!("not reloaded: generation {generation} stays in force");
         self.log.rejected(clock::now(), rejected.0.clone());
         self.rejected = Some(rejected);
+    }
+}
+
+/// A listener with TLS goes on with what it has where the file has no TLS any more: that takes effect with a restart.
+fn keep_certificates(next: &mut Snapshot, before: &Snapshot) {
+    if next.admin_certificates.is_empty() {
+        next.admin_certificates.clone_from(&before.admin_certificates);
     }
 }
 

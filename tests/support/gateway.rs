@@ -113,9 +113,10 @@ impl Gateway {
 
     /// Where the admin API listens, in a config that has it.
     pub(crate) fn admin(&self) -> SocketAddr {
-        const BEFORE: &str = "admin API on http://";
+        const BEFORE: &str = "admin API on http";
         let line = self.program.wait_for_log("the admin listener", |line| line.contains(BEFORE));
-        line.split_once(BEFORE).unwrap().1.parse().unwrap()
+        let (_, url) = line.split_once(BEFORE).unwrap();
+        url.split_once("://").unwrap().1.parse().unwrap()
     }
 
     pub(crate) fn connect(&self) -> Client {

@@ -1,12 +1,14 @@
 //! One question to the admin API over one connection.
 
-use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 
+use super::pinned;
+use crate::policy::{AdminListen, CertificateTable};
 use crate::secret::Secret;
 
 /// How long the gateway may take; a reload waits for names that are looked up.
@@ -17,7 +19,9 @@ const LARGEST_ANSWER: u64 = 64 << 20;
 
 /// Where the admin API is, and what it asks for.
 pub(super) struct Gateway {
-    pub(super) address: SocketAddr,
+    pub(super) listen: AdminListen,
+    /// What it shows where it speaks TLS.
+    pub(super) certificates: CertificateTable,
     pub(super) token: Secret,
 }
 
@@ -48,10 +52,9 @@ impl Gateway {
 
     /// One request of HTTP/1.0: the answer ends with the connection, so there is nothing to it. A change is a tag and a
     /// body.
-    fn send(&self, request: &str, change: Option<(&str, &Value)>) -> anyhow::Result<TcpStream> {
-        let Self { address, token } = self;
-        let mut stream = TcpStream::connect_timeout(address, TIMEOUT).with_context(|| self.unreachable())?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
+    fn send(&self, request: &str, change: Option<(&str, &Value)>) -> anyhow::Result<Box<dyn Connection>> {
+        let Self { listen: AdminListen { address, .. }, token, .. } = self;
+        let mut stream = self.connect()?;
         let token = token.expose();
         let mut text = format!("{request} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n");
         let body = match change {
@@ -65,11 +68,23 @@ impl Gateway {
             }
             None => String::new(),
         };
-        write!(stream, "{text}\r\n{body}")?;
+        write!(stream, "{text}\r\n{body}").with_context(|| self.unreachable())?;
         Ok(stream)
     }
 
+    fn connect(&self) -> anyhow::Result<Box<dyn Connection>> {
+        let AdminListen { address, tls } = self.listen;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).with_context(|| self.unreachable())?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        Ok(if tls { Box::new(pinned::over(stream, &self.certificates)?) } else { Box::new(stream) })
+    }
+
     fn unreachable(&self) -> String {
-        format!("no gateway answers on `{}`; does it run with this config?", self.address)
+        format!("no gateway answers on `{}`; does it run with this config?", self.listen.url())
     }
 }
+
+/// With TLS or without.
+trait Connection: Read + Write {}
+
+impl<C: Read + Write> Connection for C {}

@@ -1,11 +1,11 @@
-//! The admin listener: an address that only this machine reaches, and a token that is no key.
+//! The admin listener: an address that only this machine reaches, or TLS; and a token that is no key.
 
 use std::net::SocketAddr;
 
 use crate::config::Config;
 use crate::policy::admin::AdminToken;
 use crate::policy::keys::KeyTable;
-use crate::policy::listen::{Exposure, ListenAddress, exposure_of};
+use crate::policy::listen::{AdminListen, Exposure, ListenAddress, exposure_of};
 use crate::problem::{FieldPath, Problem};
 
 /// Nobody guesses as many random characters; what is shorter was made up by a person.
@@ -16,7 +16,7 @@ pub(super) fn compile_listen(
     config: &Config,
     listen: &[ListenAddress],
     problems: &mut Vec<Problem>,
-) -> Option<SocketAddr> {
+) -> Option<AdminListen> {
     let admin = &config.admin;
     let path = FieldPath::root().field("admin").field("listen");
     let text = &admin.listen;
@@ -30,13 +30,14 @@ pub(super) fn compile_listen(
     if !admin.enabled {
         return None;
     }
-    if exposure_of(address.ip()) == Exposure::Network {
+    let tls = admin.tls.is_some();
+    if exposure_of(address.ip()) == Exposure::Network && !tls {
         problems.push(
             Problem::error(
                 path,
                 format!("other machines reach `{text}`, and the admin listener speaks no TLS"),
             )
-            .with_help("listen on loopback (`127.0.0.1:8046`), and reach it from elsewhere through `ssh -L`"),
+            .with_help("set `admin.tls`; or listen on loopback (`127.0.0.1:8046`), and reach it from elsewhere through `ssh -L`"),
         );
     } else if listen.iter().any(|other| overlaps(other.address, address)) {
         problems.push(
@@ -44,7 +45,7 @@ pub(super) fn compile_listen(
                 .with_help("give the admin listener a port of its own"),
         );
     }
-    Some(address)
+    Some(AdminListen { address, tls })
 }
 
 /// The token; an empty one counts as none.

@@ -9,25 +9,47 @@ pub(super) fn compile_tls(tls: Option<&config::Tls>, problems: &mut Vec<Problem>
     let mut table = CertificateTable::default();
     let Some(tls) = tls else { return table };
     let path = FieldPath::root().field("proxy").field("tls");
-    let certificates = path.field("certificates");
-    if tls.certificates.is_empty() {
-        problems.push(
-            Problem::error(certificates.clone(), "TLS needs a certificate")
-                .with_help("one: `- {cert: fullchain.pem, key: privkey.pem}`"),
-        );
-    }
-    for (at, pair) in tls.certificates.iter().enumerate() {
-        match ServerCertificate::from_pem(pair.cert.content.expose(), pair.key.content.expose()) {
-            Ok(certificate) => table.add(certificate),
-            Err(error) => problems.push(unusable(&certificates.index(at), pair, error)),
-        }
-    }
+    fill(&mut table, &tls.certificates, &path, problems);
     if let Some(ca) = &tls.client_ca
         && let Err(what) = parse_authorities(ca.content.expose())
     {
         problems.push(Problem::error(path.field("client_ca"), format!("`{}` {what}", ca.path.display())));
     }
     table
+}
+
+/// Those of the admin listener.
+pub(super) fn compile_admin_tls(
+    tls: Option<&config::AdminTls>,
+    problems: &mut Vec<Problem>,
+) -> CertificateTable {
+    let mut table = CertificateTable::default();
+    if let Some(tls) = tls {
+        fill(&mut table, &tls.certificates, &FieldPath::root().field("admin").field("tls"), problems);
+    }
+    table
+}
+
+/// Adds the certificates of the section at `path`; there must be one.
+fn fill(
+    table: &mut CertificateTable,
+    pairs: &[config::Certificate],
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) {
+    let path = path.field("certificates");
+    for (at, pair) in pairs.iter().enumerate() {
+        match ServerCertificate::from_pem(pair.cert.content.expose(), pair.key.content.expose()) {
+            Ok(certificate) => table.add(certificate),
+            Err(error) => problems.push(unusable(&path.index(at), pair, error)),
+        }
+    }
+    if pairs.is_empty() {
+        problems.push(
+            Problem::error(path, "TLS needs a certificate")
+                .with_help("one: `- {cert: fullchain.pem, key: privkey.pem}`"),
+        );
+    }
 }
 
 /// The problem of a certificate, or of its key, at `path`.
