@@ -45,6 +45,17 @@ fn a_request_over_tls_is_decided_like_any_other() {
 }
 
 #[test]
+fn without_tls_in_the_file_the_listeners_go_on_with_it_until_a_restart() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    gateway.replace_config(&config("strict", &origin));
+    gateway.wait_for_generation(2);
+    let client = Client::connect_tls(gateway.address(), "b.test", &authority.client(&["http/1.1"]));
+    assert_eq!(client.unwrap().exchange(get()).status, 200);
+    assert!(gateway.program().log().iter().any(|line| line.contains("`tls` (on or off) changed")));
+}
+
+#[test]
 fn the_name_that_a_client_asks_for_picks_the_certificate() {
     let (origin, authority) = (Origin::start(), Authority::new());
     let gateway = start(directory(&authority, &with_tls(&origin, "")));

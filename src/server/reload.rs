@@ -152,6 +152,9 @@ impl Reloader {
 
 /// A listener with TLS goes on with what it has where the file has no TLS any more: that takes effect with a restart.
 fn keep_certificates(next: &mut Snapshot, before: &Snapshot) {
+    if next.certificates.is_empty() {
+        next.certificates.clone_from(&before.certificates);
+    }
     if next.admin_certificates.is_empty() {
         next.admin_certificates.clone_from(&before.admin_certificates);
     }
