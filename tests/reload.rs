@@ -39,6 +39,39 @@ fn a_file_that_is_written_in_place_takes_effect() {
 }
 
 #[test]
+fn a_directory_that_is_replaced_takes_effect_and_is_followed_from_then_on() {
+    let origin = Origin::start();
+    let directory = tempfile::TempDir::new().unwrap();
+    let with = |key: &str| config("strict", &origin).replace(KEY, key);
+    let put = |name: &str, key: &str| {
+        let place = directory.path().join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join("keygate.yaml"), with(key)).unwrap();
+        place
+    };
+    let (place, next) = (put("now", KEY), put("next", OTHER_KEY));
+    let file = place.join("keygate.yaml");
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let gateway = Gateway::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), elsewhere);
+    assert!(accepts(&gateway, KEY));
+
+    std::fs::rename(&place, directory.path().join("before")).unwrap();
+    std::fs::rename(&next, &place).unwrap();
+    gateway.wait_for_generation(2);
+    assert!(accepts(&gateway, OTHER_KEY) && !accepts(&gateway, KEY));
+
+    std::fs::write(&file, with(KEY)).unwrap();
+    gateway.wait_for_generation(3);
+
+    std::fs::remove_dir_all(&place).unwrap();
+    put("now", OTHER_KEY);
+    gateway.wait_for_generation(4);
+    std::fs::write(&file, with(KEY)).unwrap();
+    gateway.wait_for_generation(5);
+    assert!(accepts(&gateway, KEY) && !accepts(&gateway, OTHER_KEY));
+}
+
+#[test]
 fn a_config_map_takes_effect() {
     let origin = Origin::start();
     let directory = tempfile::TempDir::new().unwrap();

@@ -79,6 +79,12 @@ impl Reloader {
 
     /// Reads the config again and puts it in force if it can be used.
     pub(super) async fn reload(&mut self, trigger: Trigger) {
+        self.read_again(trigger).await;
+        // A link on the way to a file may lead elsewhere now, and a directory may be another.
+        self.watch.follow(&self.in_force.files);
+    }
+
+    async fn read_again(&mut self, trigger: Trigger) {
         let ConfigSource::File(path) = &self.source else {
             log::info!("there is no config file to reload");
             return;
@@ -105,8 +111,6 @@ impl Reloader {
             }
             Err(rejected) => self.keep(rejected, trigger),
         }
-        // A link on the way to a file may lead elsewhere now.
-        self.watch.follow(&self.in_force.files);
     }
 
     async fn put_in_force(&mut self, loaded: LoadedPolicy) {

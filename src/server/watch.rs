@@ -2,14 +2,16 @@
 //! on the way to them, as Kubernetes does with a ConfigMap.
 //!
 //! Directories are watched, not files: an editor that renames a new file over the old one leaves a watch on the file
-//! with nobody at the other end.
+//! with nobody at the other end. The same happens to the directories themselves, so each one on the way is watched from the
+//! one above it, and told from a later one of its name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +32,8 @@ const MOST_LINKS: usize = 40;
 pub(super) struct FileWatch {
     /// Every name whose change matters.
     names: BTreeSet<PathBuf>,
+    /// The directories that they stand in, as they were when the watch on them began.
+    directories: BTreeMap<PathBuf, Identity>,
     /// `None` where the system cannot watch; then only a signal leads to a reload.
     watcher: Option<RecommendedWatcher>,
     /// Pending changes, each as how long to wait for more.
@@ -40,7 +44,12 @@ impl FileWatch {
     /// Starts to follow `files`. The first change is reported at once: they may have changed since they were read.
     pub(super) fn new(files: &[PathBuf]) -> Self {
         // More than a few pending changes say the same as one.
-        let mut this = Self { names: BTreeSet::new(), watcher: None, changes: channel(64) };
+        let mut this = Self {
+            names: BTreeSet::new(),
+            directories: BTreeMap::new(),
+            watcher: None,
+            changes: channel(64),
+        };
         this.follow(files);
         this
     }
@@ -49,15 +58,16 @@ impl FileWatch {
     /// and nothing is noticed.
     pub(super) fn follow(&mut self, files: &[PathBuf]) {
         let names: BTreeSet<PathBuf> = files.iter().flat_map(|file| names_on_the_way(file)).collect();
-        if names == self.names {
+        let directories = directories_of(&names);
+        if names == self.names && directories == self.directories {
             return;
         }
-        self.watcher = watch(names.clone(), self.changes.0.clone())
+        self.watcher = watch(names.clone(), &directories, self.changes.0.clone())
             .inspect_err(|error| {
                 log::warn!("changes of the config file will not be noticed, send SIGHUP to reload: {error}");
             })
             .ok();
-        self.names = names;
+        (self.names, self.directories) = (names, directories);
         // What happened before the watch began is found by looking once more.
         let _ = self.changes.0.try_send(SETTLED);
     }
@@ -78,9 +88,24 @@ impl FileWatch {
     }
 }
 
-fn watch(names: BTreeSet<PathBuf>, changes: Sender<Duration>) -> notify::Result<RecommendedWatcher> {
-    let directories: BTreeSet<PathBuf> =
-        names.iter().filter_map(|path| path.parent().map(Path::to_path_buf)).collect();
+/// What tells a directory from another one that has its name later: device and inode.
+type Identity = (u64, u64);
+
+/// Those that are there now.
+fn directories_of(names: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Identity> {
+    let parents: BTreeSet<&Path> = names.iter().filter_map(|path| path.parent()).collect();
+    let there = parents.into_iter().filter_map(|path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((path.to_path_buf(), (metadata.dev(), metadata.ino())))
+    });
+    there.collect()
+}
+
+fn watch(
+    names: BTreeSet<PathBuf>,
+    directories: &BTreeMap<PathBuf, Identity>,
+    changes: Sender<Duration>,
+) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let wait = match event {
             Ok(event) if event.need_rescan() => Some(SETTLED),
@@ -96,8 +121,12 @@ fn watch(names: BTreeSet<PathBuf>, changes: Sender<Duration>) -> notify::Result<
             let _ = changes.try_send(wait);
         }
     })?;
-    for directory in directories {
-        watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    for directory in directories.keys() {
+        match watcher.watch(directory, RecursiveMode::NonRecursive) {
+            // Gone a moment later: that its name comes back is seen from the directory above.
+            Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
+            other => other?,
+        }
     }
     Ok(watcher)
 }
@@ -112,7 +141,8 @@ fn wait_after(kind: EventKind) -> Option<Duration> {
     }
 }
 
-/// Every name whose change can make `file` another: the file itself, and each symbolic link on the way to it.
+/// Every name whose change can make `file` another: the file itself, each symbolic link and each directory on the way to
+/// it.
 fn names_on_the_way(file: &Path) -> BTreeSet<PathBuf> {
     let mut names = BTreeSet::new();
     let mut walked = PathBuf::new();
@@ -134,10 +164,14 @@ fn names_on_the_way(file: &Path) -> BTreeSet<PathBuf> {
                 }
                 ahead.extend(steps(&target));
             }
-            _ => walked = here,
+            _ => {
+                if here.parent().is_some() {
+                    names.insert(here.clone());
+                }
+                walked = here;
+            }
         }
     }
-    names.insert(walked);
     names
 }
 
@@ -162,8 +196,10 @@ mod tests {
         symlink("..2026_01", top.join("..data")).unwrap();
         symlink("..data/keygate.yaml", top.join("keygate.yaml")).unwrap();
         let names = names_on_the_way(&top.join("keygate.yaml"));
-        let expected = ["..2026_01/keygate.yaml", "..data", "keygate.yaml"].map(|name| top.join(name));
-        assert_eq!(names, expected.into());
+        let expected = ["..2026_01/keygate.yaml", "..2026_01", "..data", "keygate.yaml"];
+        let mut expected: BTreeSet<PathBuf> = expected.iter().map(|name| top.join(name)).collect();
+        expected.extend(top.ancestors().filter(|path| path.parent().is_some()).map(Path::to_path_buf));
+        assert_eq!(names, expected);
         std::fs::remove_dir_all(top).unwrap();
     }
 
