@@ -361,6 +361,8 @@ fn the_health_check_answers_three_methods() {
         ("PATCH", 405),
         ("DELETE", 405),
         ("PROPFIND", 405),
+        ("TRACE", 405),
+        ("CONNECT", 405),
         ("get", 405),
     ] {
         let request = format!("{method} /healthz HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n");

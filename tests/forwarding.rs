@@ -114,6 +114,33 @@ fn a_preflight_carries_no_credential_and_opens_no_tunnel() {
 }
 
 #[test]
+fn an_options_with_a_key_and_content_opens_no_tunnel_either() {
+    let received = forwarded(
+        "strict",
+        format!(
+            "OPTIONS /v1 HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nContent-Length: 5\r\n\r\nhello"
+        ),
+    );
+    assert_eq!((received.header("upgrade"), received.header("connection")), (None, None));
+}
+
+#[test]
+fn a_client_of_http10_gets_no_chunks_and_its_missing_host_is_made_up_for() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    });
+    let gateway = Gateway::start(&config("strict", &origin));
+    let mut client = gateway.connect();
+    client.send(format!("GET /v1/models HTTP/1.0\r\nConnection: keep-alive\r\nx-api-key: {KEY}\r\n\r\n"));
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.") && head.contains(" 200 OK"), "{head}");
+    assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "{head}");
+    assert_eq!(client.read_to_end(), b"hello");
+    assert_eq!(origin.only_request().header("host"), Some(origin.address.to_string().as_str()));
+}
+
+#[test]
 fn aliases_and_the_gateway_s_own_family_are_removed() {
     let received = forwarded(
         "strict",

@@ -20,6 +20,21 @@ fn send(gateway: &Gateway, line: &str, host: &str, fields: &str) -> Response {
 }
 
 #[test]
+fn what_a_route_sets_or_removes_does_not_come_under_an_alias() {
+    let origin = Origin::start();
+    let rules = "{set: {X-Tenant: good}, remove: [x-debug]}";
+    let gateway = gateway(&origin, &format!("  - {{path_prefix: /, request_headers: {rules}, upstream: o}}"));
+    let fields = "X_Tenant: evil\r\nx-tenant: evil\r\nX_Debug: 1\r\nx-debug: 1\r\nx_other: stays\r\n";
+    assert_eq!(send(&gateway, "GET /", "localhost", fields).status, 200);
+    let received = origin.only_request();
+    assert_eq!(received.header("x-tenant"), Some("good"));
+    for gone in ["x_tenant", "x_debug", "x-debug"] {
+        assert_eq!(received.header(gone), None, "{}", received.head);
+    }
+    assert_eq!(received.header("x_other"), Some("stays"));
+}
+
+#[test]
 fn host_suffix_method_and_header_choose_the_route() {
     let origin = Origin::start();
     let mark = |name: &str| format!("response_headers: {{set: {{x-route: {name}}}}}, upstream: o");

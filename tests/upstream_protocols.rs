@@ -141,6 +141,7 @@ async fn answer_with_trailers(socket: tokio::net::TcpStream) {
         stream.send_data("message".into(), false).unwrap();
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
+        trailers.insert("x-keygate-error", "forged".parse().unwrap());
         stream.send_trailers(trailers).unwrap();
     }
 }
@@ -151,7 +152,9 @@ fn grpc_passes_with_its_trailers() {
     let call = "POST /service/Method HTTP/1.1\r\nHost: localhost\r\nte: trailers\r\ncontent-type: application/grpc\r\n\r\nhello";
     let response = exchange_over_http2(gateway.address(), call.as_bytes()).unwrap();
     assert_eq!((response.status, response.body.as_slice()), (200, &b"message"[..]));
-    assert_eq!(response.trailers.unwrap().get("grpc-status").unwrap(), "0");
+    let trailers = response.trailers.unwrap();
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+    assert_eq!(trailers.get("x-keygate-error"), None, "only the gateway says that");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub struct Upstream {
     /// What to speak to the peers: `http1`, `http2` (without TLS by prior knowledge), or `auto` (with TLS: what the peer prefers, by ALPN). gRPC needs `http2` or `auto`.
     #[serde(default)]
     pub protocol: Protocol,
-    /// The credential that the peers want to see, in place of the client's: it is put into every request but unauthenticated `OPTIONS`.
+    /// The credential that the peers want to see, in place of the client's: it is put into every request but `OPTIONS`.
     #[serde(default)]
     pub credential: Option<Credential>,
     /// Whether the peers are told the name of the caller's key, as `x-keygate-key`.

@@ -10,7 +10,8 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
-use super::websocket;
+use super::{reply, websocket};
+use crate::auth::HEALTH_PATH;
 use crate::policy::RequestLimits;
 
 /// `Allow` where the method is refused everywhere.
@@ -31,7 +32,8 @@ pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(),
             // What follows a CONNECT may not be HTTP at all.
             session.set_keepalive(None);
         }
-        return Err(Fault::MethodNotAllowed(METHODS));
+        let health = path(session.req_header()) == HEALTH_PATH;
+        return Err(Fault::MethodNotAllowed(if health { reply::HEALTH_METHODS } else { METHODS }));
     }
     let raw =
         session.as_http1().map(pingora::protocols::http::v1::server::HttpSession::get_headers_raw_bytes);

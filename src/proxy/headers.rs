@@ -3,7 +3,7 @@
 //! Pingora strips hop-by-hop fields, and those that the client's `Connection` names, before this runs; so what is added
 //! here cannot be stripped by a client.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use super::ctx::Shown;
 use super::websocket::{self, Kept};
 use super::{Ctx, browsers, guard, introduce, limits, rewrite};
-use crate::auth::{self, CREDENTIAL_HEADERS, CredentialHeader, Grounds};
+use crate::auth::{self, CREDENTIAL_HEADERS, CredentialHeader};
 use crate::policy::{EffectiveMode, ProtocolKeys, Snapshot};
 
 /// Why the gateway answered an error itself.
@@ -51,8 +51,8 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
         false if passed => Shown::Callers,
         false => Shown::Nobodys,
     };
-    if ctx.permit.as_ref().is_some_and(|permit| permit.grounds() == Grounds::Preflight) {
-        // Whoever sends it is unknown: it gets an answer, not a tunnel.
+    if request.method == Method::OPTIONS {
+        // Whoever sends it may be unknown: it gets an answer, not a tunnel.
         request.remove_header(&header::UPGRADE);
         request.remove_header(&header::CONNECTION);
         for name in OVERRIDES {
@@ -64,16 +64,26 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
     }
     add_forwarded(session, request, ctx)?;
     request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
+    set_host(request, ctx)
+}
+
+/// The upstream's own, or else the client's; a client of HTTP/1.0 may have sent none, which HTTP/1.1 does not allow.
+fn set_host(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if let Some(host) = ctx.upstream().and_then(|upstream| upstream.host()) {
-        request.insert_header(header::HOST, host)?;
+        request.insert_header(header::HOST, host)
+    } else if request.version == Version::HTTP_11
+        && !request.headers.contains_key(header::HOST)
+        && let Some(taken) = &ctx.taken
+    {
+        request.insert_header(header::HOST, taken.address().to_string())
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// Takes back what only the gateway may say, and names the request.
 pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    while let Some(name) = response.headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
-    {
+    while let Some(name) = own_name(&response.headers) {
         response.remove_header(&name);
     }
     if let Some(route) = ctx.route() {
@@ -86,6 +96,26 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
     }
     browsers::decorate(response, &session.req_header().headers, &ctx.live.policy)?;
     response.insert_header(&X_REQUEST_ID, &ctx.request_id)
+}
+
+/// What only the gateway may say stands in no trailer either.
+pub(super) fn prepare_trailers(trailers: &mut HeaderMap) {
+    while let Some(name) = own_name(trailers) {
+        trailers.remove(&name);
+    }
+}
+
+fn own_name(headers: &HeaderMap) -> Option<HeaderName> {
+    headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
+}
+
+/// HTTP/1.0 knows no chunks (RFC 9112 §6.1): a body of unknown length ends with the connection.
+pub(super) fn suit_http10(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10
+        && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
 }
 
 /// The caller's credential stays here, unless the gateway neither asked for one nor has one of its own to send: then
@@ -128,6 +158,19 @@ fn is_reserved(name: &str) -> bool {
     }
     let meant = name.replace('_', "-");
     meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str())
+}
+
+/// Some servers read `_` as `-`: what a client writes so must not stand beside what the gateway
+/// sets.
+pub(super) fn remove_aliases(request: &mut RequestHeader, field: &HeaderName) {
+    let is_alias = |name: &str| {
+        name.contains('_')
+            && name.replace('_', "-") == field.as_str().replace('_', "-")
+            && name != field.as_str()
+    };
+    while let Some(name) = request.headers.keys().find(|name| is_alias(name.as_str())).cloned() {
+        request.remove_header(&name);
+    }
 }
 
 /// Who asked, and for what: words about it that nobody trusted vouches for are replaced.

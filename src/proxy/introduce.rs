@@ -3,11 +3,11 @@
 //! Added after the client's own fields of these names were removed, and after Pingora stripped what the client's
 //! `Connection` names: no client can forge or strip any of it.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::Result;
 use pingora::http::RequestHeader;
 
-use super::Ctx;
+use super::{Ctx, headers};
 use crate::auth::{Grounds, Permit};
 
 /// The name of the caller's key.
@@ -37,28 +37,16 @@ pub(super) fn caller(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
 }
 
 /// Shows the gateway's own credential, in place of whatever stands in its field; whether there is one. An
-/// unauthenticated `OPTIONS` goes without: whoever sends it is unknown.
+/// `OPTIONS` goes without: whoever sends it may be unknown.
 pub(super) fn gateway(request: &mut RequestHeader, ctx: &Ctx) -> Result<bool> {
     let Some(credential) = ctx.upstream_spec().and_then(|upstream| upstream.credential.as_ref()) else {
         return Ok(false);
     };
-    remove_aliases(request, &credential.header);
-    if ctx.permit.as_ref().is_none_or(|permit| permit.grounds() == Grounds::Preflight) {
+    headers::remove_aliases(request, &credential.header);
+    if request.method == Method::OPTIONS || ctx.permit.is_none() {
         request.remove_header(&credential.header);
         return Ok(false);
     }
     request.insert_header(&credential.header, &credential.value)?;
     Ok(true)
-}
-
-/// Some servers read `_` as `-`: what a client writes so must not stand beside the gateway's own.
-fn remove_aliases(request: &mut RequestHeader, field: &HeaderName) {
-    let is_alias = |name: &str| {
-        name.contains('_')
-            && name.replace('_', "-") == field.as_str().replace('_', "-")
-            && name != field.as_str()
-    };
-    while let Some(name) = request.headers.keys().find(|name| is_alias(name.as_str())).cloned() {
-        request.remove_header(&name);
-    }
 }

@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -191,6 +192,26 @@ impl ProxyHttp for Gateway {
         forward::check_credential_taken(response, ctx)?;
         notes::response_arrived(response, ctx);
         headers::prepare_response(session, response, ctx)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Ctx,
+    ) -> Result<()> {
+        headers::suit_http10(session, response);
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Ctx,
+    ) -> Result<()> {
+        headers::prepare_trailers(trailers);
+        Ok(())
     }
 
     fn response_body_filter(

@@ -3,15 +3,18 @@
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::headers;
 use crate::policy::{HeaderChanges, RouteSpec};
 
 /// Makes of the client's request what the route says.
 pub(super) fn request(route: &RouteSpec, request: &mut RequestHeader) -> Result<()> {
     let HeaderChanges { remove, set, add } = &route.request_headers;
     for name in remove {
+        headers::remove_aliases(request, name);
         request.remove_header(name);
     }
     for (name, value) in set {
+        headers::remove_aliases(request, name);
         request.insert_header(name, value)?;
     }
     for (name, value) in add {
