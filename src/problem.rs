@@ -120,12 +120,21 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// Whether it is wrong only beside another value of its section. Where one of those cannot be read, it may be no more
+    /// than a consequence of that.
+    pub relative: bool,
 }
 
 impl Problem {
     /// An error at `place`; a path is that of a value.
     pub fn error(place: impl Into<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: place.into(), message: message.into(), help: None }
+        Self {
+            severity: Severity::Error,
+            place: place.into(),
+            message: message.into(),
+            help: None,
+            relative: false,
+        }
     }
 
     /// A warning about what is at `place`.
@@ -137,6 +146,13 @@ impl Problem {
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same problem, wrong only beside another value of its section.
+    #[must_use]
+    pub fn relative(mut self) -> Self {
+        self.relative = true;
         self
     }
 

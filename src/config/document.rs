@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
-use crate::problem::{FieldPath, Place, Position, Problem, Severity, Step};
+use crate::problem::{FieldPath, Place, Position, Problem, Step};
 
 /// More nesting than any config has, and little enough for every recursion over it.
 const MAX_DEPTH: usize = 64;
@@ -296,7 +296,7 @@ fn position(marker: &Marker) -> Position {
 }
 
 fn error_at(at: Position, message: impl Into<String>) -> Problem {
-    Problem { severity: Severity::Error, place: Place::At(at), message: message.into(), help: None }
+    Problem::error(Place::At(at), message)
 }
 
 fn syntax_error(error: &ScanError) -> Problem {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Error, Expected, Unexpected};
 
 use super::document::presentable;
-use crate::problem::{FieldPath, Place, Problem, Severity, Step, did_you_mean};
+use crate::problem::{FieldPath, Place, Problem, Step, did_you_mean};
 
 /// One value that does not fit.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Fault {
             Kind::Unknown { .. } | Kind::Wrong { found: Found::Nothing, .. } => Place::Name(self.path()),
             _ => Place::Value(self.path()),
         };
-        Problem { severity: Severity::Error, place, message: self.kind.message(), help: self.kind.help() }
+        Problem { help: self.kind.help(), ..Problem::error(place, self.kind.message()) }
     }
 }
 

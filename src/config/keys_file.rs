@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::Key;
 use super::reader::Reader;
-use crate::problem::{FieldPath, Place, Position, Problem, Severity};
+use crate::problem::{FieldPath, Place, Position, Problem};
 
 /// Five million keys with all that a key can have.
 const MAX_BYTES: u64 = 4 << 30;
@@ -118,10 +118,8 @@ impl KeysFile {
     /// What is wrong with a line, in our own words: those of the JSON reader would repeat values.
     fn problem(&self, number: usize, line: &[u8], error: &serde_json::Error) -> Problem {
         let wrong = |message: String, help: Option<String>| Problem {
-            severity: Severity::Error,
-            place: self.place(number, error.column()),
-            message,
             help,
+            ..Problem::error(self.place(number, error.column()), message)
         };
         let value: serde_yaml::Value = match serde_json::from_slice(line) {
             Ok(value) => value,

@@ -18,7 +18,7 @@ use super::masked::masked;
 use super::reader::Reader;
 use super::secrets::{self, Readers};
 use super::{Config, Env, MAX_PROBLEMS, Source, repair, text};
-use crate::problem::{FieldPath, Place, Problem, Severity, Step};
+use crate::problem::{FieldPath, Place, Problem, Step};
 
 /// A config with its secrets, and where it came from.
 #[derive(Debug)]
@@ -59,13 +59,16 @@ pub struct Partial {
 impl LoadFailure {
     /// Adds the errors that `check` finds between the values that could be read.
     ///
-    /// One in a section where a value was taken out is left out: it may be no more than a consequence of that.
+    /// One that is wrong only beside other values is left out in a section where a value could not be read: it may be no more
+    /// than a consequence of that.
     pub fn add_checks(&mut self, check: impl FnOnce(&Config) -> Vec<Problem>) {
         let Some(partial) = &self.partial else { return };
         let found = check(&partial.config);
         let independent = found.into_iter().filter(|problem| match &problem.place {
             Place::Value(FieldPath(steps)) | Place::Name(FieldPath(steps)) => match steps.first() {
-                Some(Step::Field(section)) => problem.is_error() && !partial.touched.contains(section),
+                Some(Step::Field(section)) => {
+                    problem.is_error() && !(problem.relative && partial.touched.contains(section))
+                }
                 _ => false,
             },
             Place::Elsewhere { .. } => !partial.touched.contains("keys_file"),
@@ -253,7 +256,7 @@ fn in_order(problems: &mut Vec<Problem>, source: &Source) {
         problems.truncate(MAX_PROBLEMS);
         let place = problems.last().map_or(Place::Value(FieldPath::root()), |last| last.place.clone());
         let message = format!("there are more problems than these {MAX_PROBLEMS}");
-        problems.push(Problem { severity: Severity::Error, place, message, help: None });
+        problems.push(Problem::error(place, message));
     }
 }
 

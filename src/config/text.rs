@@ -1,6 +1,6 @@
 //! From bytes to text: size, encoding, and what the YAML parser says about a text that it refuses.
 
-use crate::problem::{FieldPath, Place, Position, Problem, Severity};
+use crate::problem::{FieldPath, Place, Position, Problem};
 
 /// A config of 10000 keys has about this size.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
@@ -24,7 +24,7 @@ fn end_of(text: &str) -> Position {
 }
 
 fn at(position: Position, message: impl Into<String>) -> Problem {
-    Problem { severity: Severity::Error, place: Place::At(position), message: message.into(), help: None }
+    Problem::error(Place::At(position), message)
 }
 
 /// What `serde_yaml` refuses although the pass over the events did not.

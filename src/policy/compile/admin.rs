@@ -37,12 +37,14 @@ pub(super) fn compile_listen(
                 path,
                 format!("other machines reach `{text}`, and the admin listener speaks no TLS"),
             )
-            .with_help("set `admin.tls`; or listen on loopback (`127.0.0.1:8046`), and reach it from elsewhere through `ssh -L`"),
+            .with_help("set `admin.tls`; or listen on loopback (`127.0.0.1:8046`), and reach it from elsewhere through `ssh -L`")
+            .relative(),
         );
     } else if listen.iter().any(|other| overlaps(other.address, address)) {
         problems.push(
             Problem::error(path, format!("`{text}` is where the gateway itself listens"))
-                .with_help("give the admin listener a port of its own"),
+                .with_help("give the admin listener a port of its own")
+                .relative(),
         );
     }
     Some(AdminListen { address, tls })

@@ -13,7 +13,8 @@ pub(super) fn compile_balance(upstream: &Upstream, path: &FieldPath, problems: &
     if upstream.balance != config::Balance::Hash && upstream.hash_by.is_some() {
         problems.push(
             Problem::error(path.field("hash_by"), "`hash_by` counts with `balance: hash` only")
-                .with_help("add `balance: hash`"),
+                .with_help("add `balance: hash`")
+                .relative(),
         );
     }
     match upstream.balance {
@@ -63,7 +64,8 @@ pub(super) fn compile_ejection(
     problems: &mut Vec<Problem>,
 ) -> EjectionRule {
     if ejection.max_time < ejection.time {
-        problems.push(Problem::error(path.field("max_time"), "`max_time` is shorter than `time`"));
+        let message = "`max_time` is shorter than `time`";
+        problems.push(Problem::error(path.field("max_time"), message).relative());
     }
     EjectionRule {
         failures: ejection.failures,
@@ -80,7 +82,7 @@ pub(super) fn compile_check(
     problems: &mut Vec<Problem>,
 ) -> Arc<CheckRule> {
     if check.path.is_none() && check.host.is_some() {
-        problems.push(Problem::error(path.field("host"), "`host` counts with `path` only"));
+        problems.push(Problem::error(path.field("host"), "`host` counts with `path` only").relative());
     }
     for (at, status) in check.statuses.iter().enumerate() {
         if !(100..=599).contains(status) {

@@ -36,7 +36,8 @@ pub(super) fn compile_cors(cors: Option<&config::Cors>, problems: &mut Vec<Probl
 fn compile_origins(cors: &config::Cors, path: &FieldPath, problems: &mut Vec<Problem>) -> Origins {
     let path = path.field("origins");
     if cors.origins.is_empty() {
-        problems.push(Problem::error(path.clone(), "no origin may call: leave `cors` out, or name one"));
+        let message = "no origin may call: leave `cors` out, or name one";
+        problems.push(Problem::error(path.clone(), message).relative());
     }
     for (at, origin) in cors.origins.iter().enumerate() {
         if origin == "*" && cors.credentials {

@@ -153,7 +153,8 @@ impl KeyCompiler<'_> {
                     if both { "a key has `digest` or `key`, not both" } else { "`digest` is missing" };
                 self.problems.push(
                     Problem::error(at.field("name"), message)
-                        .with_help("`keygate keygen --name NAME` prints a key and its entry"),
+                        .with_help("`keygate keygen --name NAME` prints a key and its entry")
+                        .relative(),
                 );
                 None
             }

@@ -64,7 +64,8 @@ fn refuse_open_by_accident(proxy: &config::Proxy, path: FieldPath, text: &str, p
                 path,
                 format!("other machines reach `{text}`, and `auth_mode: auto` without LAN access asks nobody for a key"),
             )
-            .with_help("set `allow_lan_access: true` (then `auto` asks for a key), or `auth_mode: strict`, or write out `auth_mode: off`"),
+            .with_help("set `allow_lan_access: true` (then `auto` asks for a key), or `auth_mode: strict`, or write out `auth_mode: off`")
+            .relative(),
         );
     }
 }

@@ -105,7 +105,8 @@ pub(super) fn compile_rewrite(
     let Some(prefix) = &route.path_prefix else {
         problems.push(
             Problem::error(here, format!("`{field}` needs a `path_prefix`"))
-                .with_help("`rewrite_path` replaces a whole path"),
+                .with_help("`rewrite_path` replaces a whole path")
+                .relative(),
         );
         return None;
     };

@@ -79,12 +79,12 @@ fn host_match(host: Option<&str>) -> HostMatch<'_> {
 fn cannot_insert(path: FieldPath, error: InsertError) -> Problem {
     match error {
         InsertError::Duplicate => {
-            Problem::error(path, "another route has the same host, path, methods and headers")
+            Problem::error(path, "another route has the same host, path, methods and headers").relative()
         }
         InsertError::TooMany => {
             let message =
                 format!("more than {} routes have this host and path", RouteTable::MOST_AT_ONE_PLACE);
-            Problem::error(path, message)
+            Problem::error(path, message).relative()
         }
     }
 }
@@ -157,8 +157,8 @@ fn compile_match(route: &config::Route, path: &FieldPath, problems: &mut Vec<Pro
             } else {
                 "a route needs `path` or `path_prefix`"
             };
-            problems
-                .push(Problem::error(path.clone(), message).with_help("`path_prefix: /` takes every path"));
+            let problem = Problem::error(path.clone(), message);
+            problems.push(problem.with_help("`path_prefix: /` takes every path").relative());
             return None;
         }
     };

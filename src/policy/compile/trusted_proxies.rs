@@ -13,7 +13,8 @@ pub(super) fn compile(proxy: &config::Proxy, problems: &mut Vec<Problem>) -> Vec
     if proxy.proxy_protocol && texts.is_empty() {
         problems.push(
             Problem::error(section.field("proxy_protocol"), "nobody is trusted to say who the client is")
-                .with_help("list the load balancer in `trusted_proxies`"),
+                .with_help("list the load balancer in `trusted_proxies`")
+                .relative(),
         );
     }
     let path = section.field("trusted_proxies");

@@ -139,7 +139,8 @@ fn check_tls_fields(name: &str, upstream: &config::Upstream, path: &FieldPath, p
                     path.field(field),
                     format!("upstream `{name}`: `{what}` counts with TLS only"),
                 )
-                .with_help("add `tls: true`"),
+                .with_help("add `tls: true`")
+                .relative(),
             );
         }
     }

@@ -31,3 +31,22 @@ fn mere_consequences_are_not_shown() {
     let found = checked("upstreams: {a: {peer: ['x:1']}}\nroutes: [{path: /, upstream: a}]");
     assert_eq!(found, ["k.yaml:1:17: error: unknown field `peer`\n  help: did you mean `peers`?"]);
 }
+
+#[test]
+fn what_is_wrong_by_itself_is_shown_whatever_stands_beside_it() {
+    let found = checked(
+        "proxy: {prot: 1, listen: ['localhost:80']}\nupstreams: {a: {peers: ['x:1']}}\n\
+         routes: [{path_prefix: /, upstream: b}, {path: x, upstream: a, hots: z}]",
+    );
+    let messages: Vec<&str> = found.iter().map(|text| text.lines().next().unwrap()).collect();
+    assert_eq!(
+        messages,
+        [
+            "k.yaml:1:9: error: unknown field `prot`",
+            "k.yaml:1:27: error: `localhost:80` is no address to listen on",
+            "k.yaml:3:37: error: no upstream named `b`",
+            "k.yaml:3:48: error: `x` does not start with `/`",
+            "k.yaml:3:64: error: unknown field `hots`",
+        ]
+    );
+}
