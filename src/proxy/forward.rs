@@ -91,13 +91,21 @@ pub(super) fn check_credential_taken(response: &ResponseHeader, ctx: &mut Ctx) -
         _ => return Ok(()),
     };
     ctx.fault = Some(fault);
-    log::error!(
+    // A preflight goes without, and anyone may send a million of them.
+    let preflight = ctx.permit.as_ref().is_some_and(|permit| permit.grounds() == Grounds::Preflight);
+    log::log!(
+        if preflight { log::Level::Debug } else { log::Level::Error },
         "upstream `{}` {what}: status={} id={}",
         ctx.upstream().map_or("?", |upstream| upstream.name()),
         response.status.as_u16(),
         ctx.request_id.to_str().unwrap_or("-")
     );
     Error::e_explain(ErrorType::HTTPStatus(fault.status()), "the upstream asks for another credential")
+}
+
+/// Whether [`check_credential_taken`] has said what is wrong; Pingora would say it once more.
+pub(super) fn is_told(ctx: &Ctx) -> bool {
+    matches!(ctx.fault, Some(Fault::UpstreamCredentialRejected | Fault::UpstreamCredentialMissing))
 }
 
 /// Breaks off a response whose key counts no more, if the policy that is in force now wants that.

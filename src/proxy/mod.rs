@@ -232,6 +232,10 @@ impl ProxyHttp for Gateway {
         forward::fail_to_proxy(session, error, ctx).await
     }
 
+    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, _: &Error) -> bool {
+        forward::is_told(ctx)
+    }
+
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
         ctx.watch = None;
         notes::finish(self, session, ctx);
