@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::admin::TOKEN;
+use crate::admin::administered;
 use crate::admin_changes::changed;
 use crate::support::{Client, Gateway, KEY, Origin, config, wait_for};
 
@@ -112,8 +112,7 @@ fn a_revoked_key_is_refused_on_every_connection_and_no_other_request_fails() {
 #[test]
 fn a_key_that_the_admin_api_revoked_is_refused_on_every_connection_once_it_has_answered() {
     let origin = Origin::start();
-    let admin = format!("admin: {{listen: '127.0.0.1:0', token: {TOKEN}}}\n");
-    let gateway = Gateway::start(&format!("{}{admin}", with_keys(&origin, &["a"], "")));
+    let gateway = Gateway::start(&format!("{}keys: [{}]\n", administered("strict", &origin), entry("a")));
     let load = Load::start(gateway.address(), 4);
     let mut open: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
     for revocation in 0..REVOCATIONS {
