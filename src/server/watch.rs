@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
@@ -34,6 +36,8 @@ pub(super) struct FileWatch {
     names: BTreeSet<PathBuf>,
     /// The directories that they stand in, as they were when the watch on them began.
     directories: BTreeMap<PathBuf, Identity>,
+    /// Whether one of them went or came since: another one may even have the same inode.
+    replaced: Arc<AtomicBool>,
     /// `None` where the system cannot watch; then only a signal leads to a reload.
     watcher: Option<RecommendedWatcher>,
     /// Pending changes, each as how long to wait for more.
@@ -47,6 +51,7 @@ impl FileWatch {
         let mut this = Self {
             names: BTreeSet::new(),
             directories: BTreeMap::new(),
+            replaced: Arc::default(),
             watcher: None,
             changes: channel(64),
         };
@@ -59,10 +64,11 @@ impl FileWatch {
     pub(super) fn follow(&mut self, files: &[PathBuf]) {
         let names: BTreeSet<PathBuf> = files.iter().flat_map(|file| names_on_the_way(file)).collect();
         let directories = directories_of(&names);
-        if names == self.names && directories == self.directories {
+        let replaced = self.replaced.swap(false, Ordering::AcqRel);
+        if !replaced && names == self.names && directories == self.directories {
             return;
         }
-        self.watcher = watch(names.clone(), &directories, self.changes.0.clone())
+        self.watcher = watch(names.clone(), &directories, Arc::clone(&self.replaced), self.changes.0.clone())
             .inspect_err(|error| {
                 log::warn!("changes of the config file will not be noticed, send SIGHUP to reload: {error}");
             })
@@ -104,12 +110,22 @@ fn directories_of(names: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Identity> {
 fn watch(
     names: BTreeSet<PathBuf>,
     directories: &BTreeMap<PathBuf, Identity>,
+    replaced: Arc<AtomicBool>,
     changes: Sender<Duration>,
 ) -> notify::Result<RecommendedWatcher> {
+    let watched: BTreeSet<PathBuf> = directories.keys().cloned().collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let wait = match event {
             Ok(event) if event.need_rescan() => Some(SETTLED),
-            Ok(event) if event.paths.iter().any(|path| names.contains(path)) => wait_after(event.kind),
+            Ok(event) if event.paths.iter().any(|path| names.contains(path)) => {
+                let came_or_went = EventKind::is_create(&event.kind)
+                    || EventKind::is_remove(&event.kind)
+                    || matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
+                if came_or_went && event.paths.iter().any(|path| watched.contains(path)) {
+                    replaced.store(true, Ordering::Release);
+                }
+                wait_after(event.kind)
+            }
             Ok(_) => None,
             Err(error) => {
                 log::warn!("watching the config file: {error}");
