@@ -24,7 +24,8 @@ import time
 from proxies import KEY, LOAD_CORE, ROOT, Field
 
 ALL = ["nginx", "haproxy", "envoy", "bare pingora", "keygate"]
-OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes"]
+OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes", "keygate, access log"]
+TLS = ["nginx, TLS", "keygate, TLS"]
 EVENTS_PATH = "/v1/chat/completions?chunks={chunks}&delay_ms={delay}"
 EVENTS_BODY = '{"model":"m","stream":true,"messages":[]}'
 
@@ -33,9 +34,10 @@ class Scenario:
     """One kind of load. `unit` is what the CPU time is divided by."""
 
     def __init__(self, name, targets, connections=64, unit="request", path="/v1/models", body=None, key=KEY,
-                 headers=(), events=None):
+                 headers=(), events=None, scheme="http"):
         self.name, self.targets, self.connections, self.unit = name, targets, connections, unit
         self.path, self.body, self.key, self.headers, self.events = path, body, key, headers, events
+        self.scheme = scheme
 
     def script(self, directory):
         lines = [f'wrk.path = "{self.path}"']
@@ -50,7 +52,7 @@ class Scenario:
         headers = [f"Authorization: Bearer {self.key}", *self.headers]
         return ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--latency",
                 "--timeout", "60s", "-s", str(self.script(directory)),
-                *(part for header in headers for part in ("-H", header)), f"http://127.0.0.1:{port}"]
+                *(part for header in headers for part in ("-H", header)), f"{self.scheme}://127.0.0.1:{port}"]
 
 
 def scenarios(quick):
@@ -65,12 +67,13 @@ def scenarios(quick):
         Scenario("POST 4 KB", ALL, body=body(4096)),
         Scenario("one connection", ["direct", *ALL], 1),
         streams(100, 10),
-        Scenario("keys, routes, auth", OWN),
+        Scenario("keys, routes, auth, log", OWN),
     ]
     if not quick:
         chosen += [
             Scenario("POST 100 KB", ALL, body=body(102_400)),
             Scenario("new connections", ALL, 16, headers=["Connection: close"]),
+            Scenario("TLS handshakes", TLS, 16, headers=["Connection: close"], scheme="https"),
             streams(1, 1),
             streams(1000, 100),
         ]
@@ -171,7 +174,7 @@ def compare(options, directory):
     binaries = tools() | (built(options.profile) if options.no_build else build(options.profile))
     missing = {name for name in ("bare_pingora", "envoy") if not binaries[name].exists()}
     skipped = {name.replace("_", " ") for name in missing}
-    report = {"machine": machine(), "command": " ".join(sys.argv), "profile": options.profile, "skipped": sorted(skipped),
+    report = {"machine": machine(), "command": " ".join(["benches/compare/compare.py", *sys.argv[1:]]), "profile": options.profile, "skipped": sorted(skipped),
               "versions": {
                   "keygate": version([binaries["keygate"], "--version"]), "nginx": version(["nginx", "-v"]),
                   "haproxy": version(["haproxy", "-v"]),
@@ -183,7 +186,7 @@ def compare(options, directory):
     with contextlib.ExitStack() as stack:
         stack.callback(field.stop)
         field.start_origins()
-        for name in [*ALL, *OWN[1:]]:
+        for name in [*ALL, *OWN[1:], *TLS]:
             if name not in skipped:
                 report["start_seconds"][name] = field.start(name).start_seconds
         field.running["direct"] = field.running["origin"]
@@ -229,9 +232,14 @@ def table(report):
     return "\n".join(lines)
 
 
+def facts(report):
+    """On what, with what and how it was measured."""
+    machine = report["machine"] | {"load_before": " ".join(report["machine"]["load_before"])}
+    return machine | report["versions"] | {"profile": report["profile"], "command": report["command"]}
+
+
 def document(report):
-    facts = report["machine"] | report["versions"] | {"profile": report["profile"], "command": report["command"]}
-    described = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    described = "\n".join(f"- {name}: {value}" for name, value in facts(report).items())
     return f"{described}\n\n{table(report)}\n\n`+`: added to a request without a proxy in the same run.\n"
 
 
@@ -243,7 +251,7 @@ def main():
     parser.add_argument("--idle", type=int, default=500, help="connections for the memory of an idle one (500)")
     parser.add_argument("--profile", default="release", help="cargo profile of keygate and the bare example")
     parser.add_argument("--no-build", action="store_true", help="measure what was built before")
-    parser.add_argument("--save", metavar="VERSION", help="keep the results under results/")
+    parser.add_argument("--save", metavar="VERSION", help="keep the results under benches/results/")
     options = parser.parse_args()
     options.rounds = min(options.rounds or (1 if options.quick else 3), 20)
     options.seconds = min(options.seconds or (1 if options.quick else 3), 60)
@@ -255,7 +263,7 @@ def main():
     print(document(report))
     print(f"compare: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     if options.save:
-        results = pathlib.Path(__file__).parent / "results"
+        results = ROOT / "benches/results"
         results.mkdir(exist_ok=True)
         (results / f"{options.save}.json").write_text(json.dumps(report, indent=1) + "\n")
         (results / f"{options.save}.md").write_text(document(report))

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import socket
+import ssl
 import subprocess
 import time
 
@@ -15,7 +16,7 @@ PROXY_CORE, LOAD_CORE = "0", "1"
 MANY_KEYS, MANY_ROUTES = 1_000_000, 10_000
 
 NGINX_COMMON = """
-worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error.log; worker_rlimit_nofile 16384;
+worker_processes 1; daemon off; pid "{dir}/pid"; error_log "{dir}/error.log"; worker_rlimit_nofile 16384;
 events {{ worker_connections 8192; }}
 """
 NGINX_ORIGIN = NGINX_COMMON + """
@@ -30,7 +31,7 @@ http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 1m; 
   map $presented $refused {{ default 1; "{key}" 0; }}
   upstream origin {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}
   upstream events {{ server {events}; keepalive 1024; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096;
+  server {{ listen 127.0.0.1:{port} backlog=4096{tls};
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
     proxy_set_header Authorization ""; proxy_set_header x-api-key ""; proxy_set_header x-goog-api-key "";
     proxy_buffering off; proxy_request_buffering off;
@@ -78,6 +79,7 @@ class Process:
 
     def __init__(self, name, command, core, directory, port):
         self.name, self.port, self.command = name, port, command
+        self.tls = name.endswith(", TLS")
         log = open(directory / "output.log", "wb")
         self.begun = time.monotonic()
         self.child = subprocess.Popen(["taskset", "-c", core, *map(str, command)], stdin=subprocess.DEVNULL,
@@ -90,14 +92,18 @@ class Process:
         while time.monotonic() < until:
             if self.child.poll() is not None:
                 break
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
-                probe.settimeout(5)
+            with contextlib.suppress(OSError), self._connect() as probe:
                 probe.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
                 if probe.recv(12)[9:12] in (b"200", b"404"):
                     return
             time.sleep(0.005)
         self.stop()
         raise SystemExit(f"{self.name} does not serve; it said:\n{(directory / 'output.log').read_text()[-2000:]}")
+
+    def _connect(self):
+        probe = socket.create_connection(("127.0.0.1", self.port), 5)
+        # Whose certificate it is does not matter here.
+        return ssl._create_unverified_context().wrap_socket(probe) if self.tls else probe
 
     def pids(self):
         """The process and its descendants."""
@@ -160,7 +166,7 @@ class Field:
         self.events = f"127.0.0.1:{self._start('events', LOAD_CORE, events, port).port}"
 
     def start(self, name):
-        starters = {"nginx": self._nginx, "haproxy": self._haproxy, "envoy": self._envoy, "bare pingora": self._bare}
+        starters = {"nginx": self._nginx, "nginx, TLS": self._nginx_tls, "haproxy": self._haproxy, "envoy": self._envoy, "bare pingora": self._bare}
         return starters[name]() if name in starters else self._keygate(name)
 
     def _room(self, name):
@@ -168,11 +174,25 @@ class Field:
         directory.mkdir(parents=True, exist_ok=True)
         return directory, free_port()
 
-    def _nginx(self):
-        directory, port = self._room("nginx")
-        text = NGINX_PROXY.format(dir=directory, port=port, key=KEY, origin=self.origin, events=self.events)
+    def _nginx(self, name="nginx", tls=""):
+        directory, port = self._room(name)
+        text = NGINX_PROXY.format(dir=directory, port=port, key=KEY, origin=self.origin, events=self.events, tls=tls)
         (directory / "nginx.conf").write_text(text)
-        return self._start("nginx", PROXY_CORE, lambda at: ["nginx", "-p", at, "-c", at / "nginx.conf"], port)
+        return self._start(name, PROXY_CORE, lambda at: ["nginx", "-p", at, "-c", at / "nginx.conf"], port)
+
+    def _nginx_tls(self):
+        certificate, key = self._certificate()
+        return self._nginx("nginx, TLS", f" ssl; ssl_session_tickets off; ssl_certificate {certificate}; ssl_certificate_key {key}")
+
+    def _certificate(self):
+        """A chain and its key, P-256, as most servers have."""
+        chain, key = self.directory / "chain.pem", self.directory / "key.pem"
+        if not chain.exists():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                            "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                            "-keyout", key, "-out", chain], check=True, stderr=subprocess.DEVNULL)
+            key.chmod(0o600)
+        return chain, key
 
     def _haproxy(self):
         directory, port = self._room("haproxy")
@@ -210,6 +230,11 @@ class Field:
             config["keys_file"] = "keys.jsonl"
         if name == "keygate, 10,000 routes":
             config["routes"] += [{"path_prefix": f"/r{n}/x", "upstream": "origin"} for n in range(MANY_ROUTES)]
+        if name == "keygate, access log":
+            config["access_log"] = {"to": "access.log"}
+        if name == "keygate, TLS":
+            certificate, key = map(str, self._certificate())
+            config["proxy"]["tls"] = {"certificates": [{"cert": certificate, "key": key}]}
         # JSON is YAML.
         (directory / "keygate.yaml").write_text(json.dumps(config, indent=1))
         (directory / "keygate.yaml").chmod(0o600)
