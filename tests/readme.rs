@@ -194,6 +194,16 @@ fn links_between_the_pages_lead_somewhere() {
 }
 
 #[test]
+fn the_numbers_of_the_pages_are_those_of_the_results() {
+    let mut check = Command::new("python3");
+    check.args(["benches/compare/publish.py", "--check"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // No bytecode beside the sources.
+    check.env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = run_to_end(check);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_page_that_is_wrong_is_noticed() {
     let page = "```sh run\necho one\n```\n\n```text\nt…o\n```\n";
     let [block] = &runnable(page)[..] else { panic!("one block") };
