@@ -115,8 +115,10 @@ fn what_says_something_about_tls_needs_tls() {
     }
 }
 
-/// A server that speaks HTTP/2 alone, and ends its answers with trailers, as gRPC does.
-fn grpc_peer() -> SocketAddr {
+/// A server on a thread of its own that hands each connection to `serve`.
+fn http2_peer<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
+) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -125,11 +127,16 @@ fn grpc_peer() -> SocketAddr {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(answer_with_trailers(socket));
+                tokio::spawn(serve(socket));
             }
         });
     });
     address
+}
+
+/// A server that speaks HTTP/2 alone, and ends its answers with trailers, as gRPC does.
+fn grpc_peer() -> SocketAddr {
+    http2_peer(answer_with_trailers)
 }
 
 async fn answer_with_trailers(socket: tokio::net::TcpStream) {
@@ -174,26 +181,14 @@ struct Seen {
 
 /// A server that speaks HTTP/2 alone; `/large` has 64 MiB, which it sends as fast as it may.
 fn large_peer(seen: &'static Seen) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((socket, _)) = listener.accept().await {
-                seen.connections.fetch_add(1, Ordering::SeqCst);
-                let mut connection = h2::server::handshake(socket).await.unwrap();
-                tokio::spawn(async move {
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        let bytes = if request.uri().path() == "/large" { LARGE } else { 2 };
-                        tokio::spawn(send(respond, bytes, &seen.sent));
-                    }
-                });
-            }
-        });
-    });
-    address
+    http2_peer(move |socket| async move {
+        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            let bytes = if request.uri().path() == "/large" { LARGE } else { 2 };
+            tokio::spawn(send(respond, bytes, &seen.sent));
+        }
+    })
 }
 
 const LARGE: usize = 64 << 20;
