@@ -9,6 +9,7 @@
 //! ```
 
 pub mod clock;
+mod connection;
 pub mod problem;
 pub mod secret;
 

@@ -14,6 +14,7 @@ use source::{Function, Reference, Source};
 /// A new module needs a row here, which is the moment to decide where it stands.
 const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("connection", &[]),
     ("secret", &[]),
     ("problem", &[]),
     ("config", &["clock", "problem", "secret"]),
@@ -21,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["clock", "problem", "secret"]),
     ("auth", &["clock", "policy", "secret"]),
     ("limit", &["auth", "clock", "policy", "secret"]),
-    ("upstream", &["auth", "clock", "policy", "secret"]),
+    ("upstream", &["auth", "clock", "connection", "policy", "secret"]),
     ("telemetry", &["auth", "clock", "limit", "policy", "secret", "upstream"]),
     ("proxy", &["auth", "clock", "limit", "policy", "secret", "telemetry", "upstream"]),
     // It is handed channels, so that it can be looked at without the data plane.
@@ -35,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "auth",
             "clock",
             "config",
+            "connection",
             "limit",
             "origin",
             "policy",

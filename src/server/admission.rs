@@ -20,11 +20,12 @@ use crate::proxy::arrival;
 pub(super) struct InTime<A> {
     app: Arc<A>,
     limits: ConnectionLimits,
+    options: HttpServerOptions,
 }
 
 impl<A> InTime<A> {
-    pub(super) fn new(app: A, limits: ConnectionLimits) -> Self {
-        Self { app: Arc::new(app), limits }
+    pub(super) fn new(app: Arc<A>, limits: ConnectionLimits, options: HttpServerOptions) -> Self {
+        Self { app, limits, options }
     }
 
     /// A connection that is reused may idle before its next request begins.
@@ -54,11 +55,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for InTime<A> {
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.app.server_options()
-    }
-
-    async fn http_cleanup(&self) {
-        self.app.http_cleanup().await;
+        Some(&self.options)
     }
 }
 

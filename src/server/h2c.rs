@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use pingora::protocols::tls::SslDigest;
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
-    TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
-};
+use pingora::protocols::{ALPN, Ssl, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
+
+use crate::connection::passes_on;
 
 /// How every connection of HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -97,35 +95,4 @@ impl AsyncWrite for PriorKnowledge {
     }
 }
 
-#[async_trait]
-impl Shutdown for PriorKnowledge {
-    async fn shutdown(&mut self) {
-        self.0.shutdown().await;
-    }
-}
-
-impl UniqueID for PriorKnowledge {
-    fn id(&self) -> UniqueIDType {
-        self.0.id()
-    }
-}
-
-impl GetTimingDigest for PriorKnowledge {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.0.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for PriorKnowledge {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.0.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for PriorKnowledge {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.0.get_socket_digest()
-    }
-}
-
-impl Peek for PriorKnowledge {}
+passes_on!(PriorKnowledge, 0);

@@ -1,7 +1,8 @@
-//! Hands bound sockets to Pingora, and counts connections, which Pingora does not.
+//! Hands bound sockets to Pingora, and stops it in an order that loses nothing.
 
 use std::fmt;
 use std::os::fd::IntoRawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,6 @@ use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
-use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
@@ -18,11 +18,9 @@ use pingora::services::listening;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::admission::{self, Clients, Lid, Place};
+use super::admission::Lid;
 use super::bind::BoundListener;
-use super::h2c;
-use super::proxy_protocol::{self, ProxyProtocol};
-use crate::policy::ConnectionLimits;
+use super::proxy_protocol::ProxyProtocol;
 use crate::telemetry::in_flight::{InFlight, UnderWay};
 use crate::telemetry::metrics::{Metrics, RefusedConnection};
 
@@ -61,7 +59,7 @@ impl Connections {
     }
 
     /// Counts one that came, until the returned value is dropped.
-    fn came(&self) -> UnderWay {
+    pub(super) fn came(&self) -> UnderWay {
         self.metrics.connected();
         let now = self.made.elapsed().as_millis() as u64;
         // Not at each of a thousand in a millisecond: all threads share this.
@@ -84,8 +82,14 @@ impl Connections {
     /// Waits until those that came last have had the time for a first request. Where none came lately there is
     /// nothing to wait for.
     async fn first_requests(&self) {
-        let last_came = self.made + Duration::from_millis(self.last_came.load(Ordering::Relaxed));
-        tokio::time::sleep_until(last_came + FIRST_REQUEST).await;
+        // A listener may take one more while it is being closed.
+        loop {
+            let last_came = self.last_came.load(Ordering::Relaxed);
+            tokio::time::sleep_until(self.made + Duration::from_millis(last_came) + FIRST_REQUEST).await;
+            if self.last_came.load(Ordering::Relaxed) == last_came {
+                return;
+            }
+        }
     }
 
     /// Returns once the listeners are closed and no connection is left.
@@ -101,8 +105,10 @@ const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write
 
 /// A Pingora service whose sockets are bound already.
 pub(super) struct ListeningService<A> {
-    service: listening::Service<CountedApp<A>>,
+    service: listening::Service<A>,
     sockets: Vec<BoundListener>,
+    /// Those that have time for a first request before the rest is closed.
+    connections: Option<Arc<Connections>>,
 }
 
 /// A bound socket and how it is spoken to.
@@ -113,16 +119,7 @@ pub(super) struct Endpoint {
 }
 
 impl<A> ListeningService<A> {
-    pub(super) fn new(name: &str, app: A, endpoints: Vec<Endpoint>, connections: Arc<Connections>) -> Self {
-        let app = CountedApp {
-            app: Arc::new(app),
-            connections,
-            clients: Clients::default(),
-            limits: None,
-            proxy_protocol: None,
-            h2c: false,
-        };
-        let mut service = listening::Service::new(name.to_owned(), app);
+    pub(super) fn new(mut service: listening::Service<A>, endpoints: Vec<Endpoint>) -> Self {
         let mut sockets = Vec::with_capacity(endpoints.len());
         for Endpoint { socket, tls } in endpoints {
             let listener = ListenerConfig::tcp(socket.address.to_string()).l4_buffer(BUFFERS);
@@ -132,43 +129,18 @@ impl<A> ListeningService<A> {
             });
             sockets.push(socket);
         }
-        Self { service, sockets }
+        Self { service, sockets, connections: None }
     }
 
-    /// Closes what goes beyond these limits as it comes.
-    pub(super) fn with_limits(mut self, limits: ConnectionLimits) -> Self
-    where
-        A: ServerApp + Send + Sync + 'static,
-    {
-        if let Some(app) = self.service.app_logic_mut() {
-            app.limits = Some(limits);
-        }
+    /// One that leaves its connections the time for a first request when it stops.
+    pub(super) fn with_connections(mut self, connections: Arc<Connections>) -> Self {
+        self.connections = Some(connections);
         self
     }
 
-    /// Takes HTTP/2 without TLS as well, where a connection begins with it.
-    pub(super) fn with_h2c(mut self) -> Self
-    where
-        A: ServerApp + Send + Sync + 'static,
-    {
-        if let Some(app) = self.service.app_logic_mut() {
-            app.h2c = true;
-        }
-        self
-    }
-
-    /// Reads from trusted proxies whose connection it is, before anything else.
-    pub(super) fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self
-    where
-        A: ServerApp + Send + Sync + 'static,
-    {
-        let proxy_protocol = Arc::new(proxy_protocol);
-        // Pingora calls this where there is TLS, and only there.
-        self.service.endpoints().set_pre_tls_callback(Arc::<ProxyProtocol>::clone(&proxy_protocol));
-        if let Some(app) = self.service.app_logic_mut() {
-            app.proxy_protocol = Some(proxy_protocol);
-        }
-        self
+    /// Reads from trusted proxies whose connection it is, where there is TLS. Where there is none, the front does.
+    pub(super) fn read_before_tls(&mut self, proxy_protocol: Arc<ProxyProtocol>) {
+        self.service.endpoints().set_pre_tls_callback(proxy_protocol);
     }
 
     /// With that many threads of its own, in place of the server's number.
@@ -183,7 +155,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
     async fn start_service(
         &mut self,
         inherited: Option<ListenFds>,
-        shutdown: ShutdownWatch,
+        mut shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
         if let Some(inherited) = &inherited {
@@ -193,7 +165,19 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
                 table.add(socket.address.to_string(), socket.socket.into_raw_fd());
             }
         }
-        self.service.start_service(inherited, shutdown, listeners_per_fd).await;
+        let service = self.service.start_service(inherited, shutdown.clone(), listeners_per_fd);
+        let Some(connections) = &self.connections else { return service.await };
+        let mut service = pin!(service);
+        tokio::select! {
+            () = &mut service => {}
+            () = told_to_stop(&mut shutdown) => {
+                // The listeners, in tasks of their own, close now. What comes after that, the end of every connection that
+                // waits for a request, is put off until those that came last have had the time for one.
+                connections.first_requests().await;
+                service.await;
+            }
+        }
+        connections.closed.notify_one();
     }
 
     fn name(&self) -> &str {
@@ -205,60 +189,8 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
     }
 }
 
-/// An app whose connections are counted.
-struct CountedApp<A> {
-    app: Arc<A>,
-    connections: Arc<Connections>,
-    clients: Clients,
-    limits: Option<ConnectionLimits>,
-    proxy_protocol: Option<Arc<ProxyProtocol>>,
-    h2c: bool,
-}
-
-impl<A> CountedApp<A> {
-    /// Whether there is room for one more.
-    fn has_room(&self) -> bool {
-        let total = usize::try_from(self.connections.open.count()).unwrap_or(0);
-        let Some(limits) = self.limits.as_ref().filter(|limits| total > limits.total) else { return true };
-        let what = format_args!("there are {} already", limits.total);
-        self.connections.refused(RefusedConnection::Total, what);
-        false
-    }
-
-    /// The place that it takes among its client's, if there is one left.
-    fn admit(&self, stream: &Stream) -> Option<Option<Place>> {
-        let (Some(limits), Some(client)) = (&self.limits, admission::client_of(stream)) else {
-            return Some(None);
-        };
-        let place = self.clients.admit(client, limits.per_client);
-        if place.is_none() {
-            let what = format_args!("{client} has {} already", limits.per_client);
-            self.connections.refused(RefusedConnection::PerClient, what);
-        }
-        place.map(Some)
-    }
-}
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for CountedApp<A> {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _open = self.connections.came();
-        if !self.has_room() {
-            return None;
-        }
-        let cleartext = stream.get_ssl_digest().is_none();
-        let stream = match &self.proxy_protocol {
-            Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
-            _ => stream,
-        };
-        let _place = self.admit(&stream)?;
-        let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
-        self.app.process_new(stream, shutdown).await
-    }
-
-    async fn cleanup(&self) {
-        self.connections.first_requests().await;
-        self.app.cleanup().await;
-        self.connections.closed.notify_one();
-    }
+/// Returns once the server stops.
+async fn told_to_stop(shutdown: &mut ShutdownWatch) {
+    // An error says that nobody is left to tell.
+    let _ = shutdown.wait_for(|stopped| *stopped).await;
 }

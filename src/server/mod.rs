@@ -12,6 +12,7 @@ mod change;
 mod config_file;
 mod denials;
 mod expiry;
+mod front;
 mod h2c;
 mod listener;
 mod orders;
@@ -37,7 +38,8 @@ use pingora::apps::HttpServerOptions;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
-use pingora_proxy::{HttpProxy, http_proxy};
+use pingora::services::listening;
+use pingora_proxy::ProxyServiceBuilder;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -50,9 +52,10 @@ use crate::proxy::{Gateway, Live};
 use crate::telemetry::access_log::{self, AccessLog};
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Fleet, MAX_ATTEMPTS, resolve};
-use admission::InTime;
+use crate::upstream::{Fleet, Http1Connector, MAX_ATTEMPTS, resolve};
+use admission::Clients;
 use bind::BoundListener;
+use front::{Front, Proxy};
 use listener::{Connections, Endpoint, ListeningService};
 use proxy_protocol::ProxyProtocol;
 use reload::{InForce, Reloader};
@@ -142,7 +145,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let service = gateway_service(&server, gateway, endpoints, &connections, &startup, &live);
     server.add_service(service);
     if let Some(origin) = origin {
-        server.add_service(origin_service(origin));
+        server.add_service(origin_service(origin).with_threads(1));
     }
     log_start(&live.load(), server.configuration.threads, &startup, &addresses);
     let stopper = Stopper::default();
@@ -241,14 +244,8 @@ pub fn run_origin(
     let address = listener.address;
     let runtime = supervising_runtime()?;
     let mut signals = install_signals(&runtime)?;
-    let connections = Connections::new(Metrics::leak());
     let mut server = new_server(threads);
-    server.add_service(ListeningService::new(
-        "origin",
-        Origin::new(),
-        vec![Endpoint { socket: listener, tls: None }],
-        Arc::clone(&connections),
-    ));
+    server.add_service(origin_service(OriginListener(listener)));
     let ended = serve(server, Stopper::default())?;
     ready(address);
     runtime.block_on(async {
@@ -272,35 +269,50 @@ fn gateway_service(
     connections: &Arc<Connections>,
     startup: &Startup,
     live: &Arc<PolicyHandle<Live>>,
-) -> ListeningService<InTime<HttpProxy<Gateway>>> {
+) -> ListeningService<Proxy> {
     let limits = startup.connection_limits;
-    let mut proxy = http_proxy(&server.configuration, gateway);
-    let mut http_options = HttpServerOptions::default();
-    // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
-    http_options.allow_connect_method_proxying = true;
-    // Pingora counts how often a connection is used again.
-    http_options.keepalive_request_limit = Some(limits.requests.saturating_sub(1));
-    proxy.server_options = Some(http_options);
-    let mut http2_options = default_h2_options();
-    http2_options.max_concurrent_streams(limits.http2_streams);
-    http2_options.data_frame_budget(SMALL_FRAMES_BUDGET);
-    proxy.h2_options = Some(http2_options);
-    let app = InTime::new(proxy, limits);
-    let mut service =
-        ListeningService::new("keygate", app, endpoints, Arc::clone(connections)).with_limits(limits);
-    if startup.proxy_protocol {
+    let proxy_protocol = startup.proxy_protocol.then(|| {
         let (live, connections) = (Arc::clone(live), Arc::clone(connections));
-        service =
-            service.with_proxy_protocol(ProxyProtocol { live, connections, limit: limits.header_timeout });
+        Arc::new(ProxyProtocol { live, connections, limit: limits.header_timeout })
+    });
+    let mut options = HttpServerOptions::default();
+    // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
+    options.allow_connect_method_proxying = true;
+    // Pingora counts how often a connection is used again.
+    options.keepalive_request_limit = Some(limits.requests.saturating_sub(1));
+    let mut to_the_front = options.clone();
+    to_the_front.force_custom = true;
+    let front = Front {
+        connections: Arc::clone(connections),
+        clients: Clients::default(),
+        limits,
+        proxy_protocol: proxy_protocol.clone(),
+        h2c: startup.h2c,
+        options,
+    };
+    let conf = &server.configuration;
+    let mut service = ProxyServiceBuilder::new(conf, gateway)
+        .name("keygate")
+        .custom(Http1Connector::new(Some(conf)), front.into_session())
+        .server_options(to_the_front)
+        .build();
+    if let Some(proxy) = service.app_logic_mut() {
+        let mut http2_options = default_h2_options();
+        http2_options.max_concurrent_streams(limits.http2_streams);
+        http2_options.data_frame_budget(SMALL_FRAMES_BUDGET);
+        proxy.h2_options = Some(http2_options);
     }
-    if startup.h2c { service.with_h2c() } else { service }
+    let mut service = ListeningService::new(service, endpoints).with_connections(Arc::clone(connections));
+    if let Some(proxy_protocol) = proxy_protocol {
+        service.read_before_tls(proxy_protocol);
+    }
+    service
 }
 
 /// The origin of the embedded default, beside the gateway.
 fn origin_service(OriginListener(socket): OriginListener) -> ListeningService<Origin> {
-    let endpoints = vec![Endpoint { socket, tls: None }];
-    ListeningService::new("origin", Origin::new(), endpoints, Connections::new(Metrics::leak()))
-        .with_threads(1)
+    let service = listening::Service::new("origin".to_owned(), Origin::new());
+    ListeningService::new(service, vec![Endpoint { socket, tls: None }])
 }
 
 /// The bound sockets of the gateway, each with TLS where the config has it.

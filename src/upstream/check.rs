@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Fleet;
+use super::connect::Http1Connector;
 use super::peer::Address;
 use crate::clock;
 use crate::policy::{CheckRule, HttpCheck};
@@ -27,11 +28,18 @@ pub const ROUND: Duration = Duration::from_millis(50);
 /// Checks under way at once; those that are due beyond it wait for the next round.
 const MOST_AT_ONCE: usize = 256;
 
+/// Connects as requests do.
+type PeerConnector = Connector<Http1Connector>;
+
+fn new_connector() -> Arc<PeerConnector> {
+    Arc::new(Connector::new_custom(None, Http1Connector::new(None)))
+}
+
 /// Checks what is due, again and again.
 #[derive(Default)]
 pub struct Checker {
     under_way: JoinSet<()>,
-    connector: Option<Arc<Connector>>,
+    connector: Option<Arc<PeerConnector>>,
 }
 
 impl Checker {
@@ -49,7 +57,7 @@ impl Checker {
                     continue;
                 }
                 address.health.next_check.store(now.saturating_add(with_jitter(rule.interval)), Relaxed);
-                let connector = self.connector.get_or_insert_with(|| Arc::new(Connector::new(None)));
+                let connector = self.connector.get_or_insert_with(new_connector);
                 let (name, rule) = (Arc::clone(&upstream.name), Arc::clone(rule));
                 self.under_way.spawn(check(name, address, rule, Arc::clone(connector)));
             }
@@ -64,7 +72,7 @@ fn with_jitter(interval: Duration) -> u64 {
     ticks - tenth + super::choose::random() as u64 % (2 * tenth)
 }
 
-async fn check(name: Arc<str>, address: Arc<Address>, rule: Arc<CheckRule>, connector: Arc<Connector>) {
+async fn check(name: Arc<str>, address: Arc<Address>, rule: Arc<CheckRule>, connector: Arc<PeerConnector>) {
     let outcome = match tokio::time::timeout(rule.timeout, ask(&address, &rule, &connector)).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {:?}", rule.timeout)),
@@ -88,7 +96,7 @@ async fn check(name: Arc<str>, address: Arc<Address>, rule: Arc<CheckRule>, conn
     }
 }
 
-async fn ask(address: &Address, rule: &CheckRule, connector: &Connector) -> Result<()> {
+async fn ask(address: &Address, rule: &CheckRule, connector: &PeerConnector) -> Result<()> {
     let Some(http) = &rule.http else {
         let at = address.at().ok_or_else(|| Error::new(ErrorType::ConnectNoRoute))?;
         let connected = TcpStream::connect(at).await;

@@ -7,10 +7,13 @@ mod balance;
 mod budget;
 pub mod check;
 mod choose;
+mod connect;
+mod gather;
 mod health;
 mod peer;
 pub mod resolve;
 
+pub use connect::Http1Connector;
 pub use health::Taken;
 pub use peer::{AddressReading, Peer, address_of as peer_address};
 

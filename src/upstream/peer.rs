@@ -13,8 +13,8 @@ use pingora::upstreams::peer::{HttpPeer, PeerOptions};
 use pingora::utils::tls::{CertKey, WrappedX509};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Attempts;
 use super::health::Health;
+use super::{Attempts, connect};
 use crate::policy::{PeerAddress, PeerSpec, Protocol, UpstreamSpec};
 
 /// Streams that share a connection with HTTP/2; what most servers allow.
@@ -203,7 +203,7 @@ fn template(upstream: &UpstreamSpec, address: &PeerAddress) -> HttpPeer {
     options.verify_hostname = upstream.verify;
     options.ca = upstream.authorities.as_ref().map(|certificates| parsed(certificates));
     options.alpn = match upstream.protocol {
-        Protocol::Http1 => ALPN::H1,
+        Protocol::Http1 => connect::http1(),
         Protocol::Http2 => ALPN::H2,
         Protocol::Auto => ALPN::H2H1,
     };

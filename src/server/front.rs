@@ -1,0 +1,86 @@
+//! What a connection passes between its listener and the phases: the count, the limits, whose it is, what it speaks.
+//!
+//! Pingora hands every connection of a proxy that speaks a protocol of its own to a function, together with the proxy
+//! itself. That is used here for all of them: it is the one place where a connection can be looked at, refused or counted
+//! before Pingora reads from it, and a proxy with a connector of its own (see `upstream`) can be had in no other way.
+
+use std::sync::Arc;
+
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use pingora_proxy::{HttpProxy, ProcessCustomSession};
+
+use super::admission::{self, Clients, InTime, Place};
+use super::h2c;
+use super::listener::Connections;
+use super::proxy_protocol::{self, ProxyProtocol};
+use crate::policy::ConnectionLimits;
+use crate::proxy::Gateway;
+use crate::telemetry::metrics::RefusedConnection;
+use crate::upstream::Http1Connector;
+
+/// The phases, run by Pingora.
+pub(super) type Proxy = HttpProxy<Gateway, Http1Connector>;
+
+/// What every connection passes.
+pub(super) struct Front {
+    pub(super) connections: Arc<Connections>,
+    pub(super) clients: Clients,
+    pub(super) limits: ConnectionLimits,
+    /// Whose connection it is, from trusted proxies.
+    pub(super) proxy_protocol: Option<Arc<ProxyProtocol>>,
+    /// HTTP/2 without TLS as well, where a connection begins with it.
+    pub(super) h2c: bool,
+    /// Of the proxy, once a connection is through.
+    pub(super) options: HttpServerOptions,
+}
+
+impl Front {
+    /// As Pingora calls it. The proxy's own options must say `force_custom`.
+    pub(super) fn into_session(self) -> ProcessCustomSession<Gateway, Http1Connector> {
+        let front = Arc::new(self);
+        Arc::new(move |proxy, stream, shutdown| {
+            let (front, shutdown) = (Arc::clone(&front), shutdown.clone());
+            Box::pin(async move { front.serve(proxy, stream, shutdown).await })
+        })
+    }
+
+    async fn serve(&self, proxy: Arc<Proxy>, stream: Stream, shutdown: ShutdownWatch) -> Option<Stream> {
+        let _open = self.connections.came();
+        if !self.has_room() {
+            return None;
+        }
+        let cleartext = stream.get_ssl_digest().is_none();
+        let stream = match &self.proxy_protocol {
+            Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
+            _ => stream,
+        };
+        let _place = self.admit(&stream)?;
+        let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
+        let app = Arc::new(InTime::new(proxy, self.limits, self.options.clone()));
+        app.process_new(stream, &shutdown).await
+    }
+
+    /// Whether there is room for one more.
+    fn has_room(&self) -> bool {
+        let total = usize::try_from(self.connections.open.count()).unwrap_or(0);
+        if total <= self.limits.total {
+            return true;
+        }
+        let what = format_args!("there are {} already", self.limits.total);
+        self.connections.refused(RefusedConnection::Total, what);
+        false
+    }
+
+    /// The place that it takes among its client's, if there is one left.
+    fn admit(&self, stream: &Stream) -> Option<Option<Place>> {
+        let Some(client) = admission::client_of(stream) else { return Some(None) };
+        let place = self.clients.admit(client, self.limits.per_client);
+        if place.is_none() {
+            let what = format_args!("{client} has {} already", self.limits.per_client);
+            self.connections.refused(RefusedConnection::PerClient, what);
+        }
+        place.map(Some)
+    }
+}

@@ -1,0 +1,60 @@
+//! How connections to peers are made where they speak HTTP/1: as Pingora makes them, and within a [`Gathering`].
+//!
+//! Pingora asks this for a connection where a peer's protocol is none that it knows ([`http1`]), and is content with a bare
+//! stream: it then speaks its own HTTP/1 over it, and keeps it in its own pool.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::Result;
+use pingora::connectors::http::custom::{Connection, Connector};
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::ALPN;
+use pingora::protocols::tls::CustomALPN;
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::Peer;
+
+use super::gather::Gathering;
+
+/// The protocol of peers whose connections are made here. It is never said to them.
+pub(super) fn http1() -> ALPN {
+    ALPN::Custom(CustomALPN::new(b"1".to_vec()))
+}
+
+/// Makes connections to peers of HTTP/1.
+pub struct Http1Connector(TransportConnector);
+
+impl Http1Connector {
+    /// With what the server's configuration says of connections to peers, where there is one.
+    pub fn new(conf: Option<&ServerConf>) -> Self {
+        Self(TransportConnector::new(conf.map(ConnectorOptions::from_server_conf)))
+    }
+}
+
+#[async_trait]
+impl Connector for Http1Connector {
+    /// There are none: a session is Pingora's own.
+    type Session = ();
+
+    async fn get_http_session<P: Peer + Send + Sync + 'static>(
+        &self,
+        peer: &P,
+    ) -> Result<(Connection<()>, bool)> {
+        // With TLS, ALPN says so.
+        self.0.prefer_h1(peer);
+        let stream = self.0.new_stream(peer).await?;
+        Ok((Connection::Stream(Box::new(Gathering::new(stream))), false))
+    }
+
+    async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, _: &P) -> Option<()> {
+        None
+    }
+
+    async fn release_http_session<P: Peer + Send + Sync + 'static>(
+        &self,
+        (): (),
+        _: &P,
+        _: Option<Duration>,
+    ) {
+    }
+}

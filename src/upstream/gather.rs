@@ -1,0 +1,421 @@
+//! A connection to a peer over which the header section and the beginning of the body leave together.
+//!
+//! Pingora writes the header section of a request and flushes it, and then the first piece of the body: two segments, each
+//! with its way through the whole TCP stack on both sides, and a wake-up of the peer that can do nothing with the first.
+//! Here the header section of a request that has a body is kept back until the first piece comes, or until it is clear that
+//! none is at hand: Pingora asks for the response as often as its task runs, and when it asks a second time in vain the body
+//! is still on its way (`Expect: 100-continue`, an upload that is slow to begin), and the header section goes out alone.
+//! Nothing waits for a clock, and what is not kept back passes as it is.
+
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{ALPN, Ssl, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::passes_on;
+
+/// The most that is gathered: a segment over loopback, and one record of TLS.
+const MOST: usize = 16 * 1024;
+
+/// Room for a usual header section and a short body; one that had to grow is given back when it has gone out.
+const USUAL: usize = 4 * 1024;
+
+/// What becomes of what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A response was read, or nothing was written yet: what comes next is a request.
+    Fresh,
+    /// A request has begun; its bytes pass.
+    Begun,
+    /// Its header section is kept back.
+    Holding {
+        /// Pingora flushed it, as it does after each header section.
+        flushed: bool,
+        /// The response was asked for.
+        awaited: bool,
+    },
+    /// What was gathered is on its way.
+    Sending,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    stream: Stream,
+    state: State,
+    gathered: Vec<u8>,
+    sent: usize,
+}
+
+impl Gathering {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0 }
+    }
+
+    /// Takes the first pieces of a body to the header section that was kept back, and writes them out together.
+    fn poll_gather(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: &[impl Deref<Target = [u8]>],
+    ) -> Poll<io::Result<usize>> {
+        let before = self.gathered.len();
+        for piece in pieces {
+            let room = MOST.saturating_sub(self.gathered.len());
+            self.gathered.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        }
+        let taken = self.gathered.len() - before;
+        // What does not go out now goes with the next write, flush or read.
+        match self.poll_send(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(taken)),
+        }
+    }
+
+    /// Writes out what is left of what was gathered.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.state, State::Holding { .. } | State::Sending) {
+            return Poll::Ready(Ok(()));
+        }
+        self.state = State::Sending;
+        while let Some(rest) = self.gathered.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.sent += written,
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.state = State::Begun;
+        self.sent = 0;
+        self.gathered.clear();
+        self.gathered.shrink_to(USUAL);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether these bytes are the header section of a request that may have a body. Pingora writes a header section at once.
+fn announces_a_body(bytes: &[u8]) -> bool {
+    let method =
+        [b"POST ".as_slice(), b"PUT ", b"PATCH "].into_iter().any(|method| bytes.starts_with(method));
+    method && bytes.len() < MOST && bytes.ends_with(b"\r\n\r\n")
+}
+
+impl AsyncRead for Gathering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.state {
+            State::Holding { awaited: false, flushed } => {
+                self.state = State::Holding { awaited: true, flushed };
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            State::Holding { .. } | State::Sending => {
+                if let Poll::Ready(Err(error)) = self.poll_send(context) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            State::Fresh | State::Begun => {}
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.state == State::Begun && buffer.filled().len() > before {
+            self.state = State::Fresh;
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Gathering {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.state {
+            State::Fresh if announces_a_body(bytes) => {
+                self.gathered.extend_from_slice(bytes);
+                self.state = State::Holding { flushed: false, awaited: false };
+                return Poll::Ready(Ok(bytes.len()));
+            }
+            State::Holding { .. } => return self.poll_gather(context, &[bytes]),
+            State::Sending => ready!(self.poll_send(context))?,
+            State::Fresh | State::Begun => {}
+        }
+        self.state = State::Begun;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let State::Holding { flushed: false, awaited } = self.state {
+            self.state = State::Holding { flushed: true, awaited };
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.state {
+            // A chunk: its size, its bytes, its end.
+            State::Holding { .. } => return self.poll_gather(context, slices),
+            State::Sending => ready!(self.poll_send(context))?,
+            State::Fresh | State::Begun => {}
+        }
+        self.state = State::Begun;
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl Ssl for Gathering {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+passes_on!(Gathering, stream);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What was written to a connection, a string for each write, and what there is to be read.
+    #[derive(Debug, Default)]
+    struct Wire {
+        writes: Vec<String>,
+        to_read: VecDeque<u8>,
+        /// The next write takes only so much, and the one after it nothing at first.
+        short: Option<usize>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Peer(Arc<Mutex<Wire>>);
+
+    impl AsyncRead for Peer {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let mut wire = self.0.lock().unwrap();
+            if wire.to_read.is_empty() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let bytes: Vec<u8> = wire.to_read.drain(..).collect();
+            buffer.put_slice(&bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let mut wire = self.0.lock().unwrap();
+            let taken = match wire.short {
+                Some(0) => {
+                    wire.short = None;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(most) => {
+                    wire.short = Some(0);
+                    most.min(bytes.len())
+                }
+                None => bytes.len(),
+            };
+            wire.writes.push(String::from_utf8_lossy(&bytes[..taken]).into_owned());
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Ssl for Peer {}
+
+    mod the_rest {
+        use super::Peer;
+
+        #[async_trait::async_trait]
+        impl pingora::protocols::Shutdown for Peer {
+            async fn shutdown(&mut self) {}
+        }
+
+        impl pingora::protocols::UniqueID for Peer {
+            fn id(&self) -> pingora::protocols::UniqueIDType {
+                -1
+            }
+        }
+
+        impl pingora::protocols::GetTimingDigest for Peer {
+            fn get_timing_digest(&self) -> Vec<Option<pingora::protocols::TimingDigest>> {
+                Vec::new()
+            }
+        }
+
+        impl pingora::protocols::GetProxyDigest for Peer {
+            fn get_proxy_digest(
+                &self,
+            ) -> Option<std::sync::Arc<pingora::protocols::raw_connect::ProxyDigest>> {
+                None
+            }
+        }
+
+        impl pingora::protocols::GetSocketDigest for Peer {
+            fn get_socket_digest(&self) -> Option<std::sync::Arc<pingora::protocols::SocketDigest>> {
+                None
+            }
+        }
+
+        impl pingora::protocols::Peek for Peer {}
+    }
+
+    const POST: &str = "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n";
+
+    /// Runs an exchange over a connection; what was written.
+    fn writes(short: Option<usize>, exchange: impl AsyncFnOnce(&mut Gathering, &Mutex<Wire>)) -> Vec<String> {
+        let wire = Arc::new(Mutex::new(Wire { short, ..Wire::default() }));
+        let mut connection = Gathering::new(Box::new(Peer(Arc::clone(&wire))));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(exchange(&mut connection, &wire));
+        let wire = wire.lock().unwrap();
+        wire.writes.clone()
+    }
+
+    /// As Pingora does it.
+    async fn write_header(connection: &mut Gathering, header: &str) {
+        connection.write_all(header.as_bytes()).await.unwrap();
+        connection.flush().await.unwrap();
+    }
+
+    async fn answer(connection: &mut Gathering, wire: &Mutex<Wire>) {
+        wire.lock().unwrap().to_read.extend(b"HTTP/1.1 200 OK\r\n\r\n");
+        assert!(connection.read(&mut [0; 64]).await.unwrap() > 0);
+    }
+
+    #[test]
+    fn a_header_section_and_the_first_piece_of_a_body_leave_together() {
+        let written = writes(None, async |connection, wire| {
+            for _ in 0..2 {
+                write_header(connection, POST).await;
+                connection.write_all(b"hel").await.unwrap();
+                connection.write_all(b"lo").await.unwrap();
+                connection.flush().await.unwrap();
+                answer(connection, wire).await;
+            }
+        });
+        let once = [format!("{POST}hel"), "lo".to_owned()];
+        assert_eq!(written, [once.clone(), once].concat());
+    }
+
+    #[test]
+    fn a_chunk_is_one_piece() {
+        let written = writes(None, async |connection, _| {
+            write_header(connection, POST).await;
+            let pieces = [io::IoSlice::new(b"5\r\n"), io::IoSlice::new(b"hello"), io::IoSlice::new(b"\r\n")];
+            assert_eq!(connection.write_vectored(&pieces).await.unwrap(), 10);
+        });
+        assert_eq!(written, [format!("{POST}5\r\nhello\r\n")]);
+    }
+
+    #[test]
+    fn a_header_section_goes_out_alone_where_its_body_is_late() {
+        let written = writes(None, async |connection, wire| {
+            write_header(connection, POST).await;
+            answer(connection, wire).await;
+            connection.write_all(b"hello").await.unwrap();
+        });
+        assert_eq!(written, [POST, "hello"]);
+        let flushed_again = writes(None, async |connection, _| {
+            write_header(connection, POST).await;
+            connection.flush().await.unwrap();
+        });
+        assert_eq!(flushed_again, [POST]);
+        let closed = writes(None, async |connection, _| {
+            write_header(connection, POST).await;
+            connection.shutdown().await.unwrap();
+        });
+        assert_eq!(closed, [POST]);
+    }
+
+    #[test]
+    fn what_has_no_body_goes_out_at_once() {
+        const GET: &str = "GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(writes(None, async |connection, _| write_header(connection, GET).await), [GET]);
+    }
+
+    #[test]
+    fn nothing_is_lost_where_the_peer_takes_little() {
+        for short in [1, POST.len(), POST.len() + 2] {
+            let written = writes(Some(short), async |connection, _| {
+                write_header(connection, POST).await;
+                connection.write_all(b"hel").await.unwrap();
+                connection.write_all(b"lo").await.unwrap();
+                connection.flush().await.unwrap();
+            });
+            assert_eq!(written.concat(), format!("{POST}hello"), "{short}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_looks_like_a_header_section_passes() {
+        let body = "POST /x\r\n\r\n";
+        let written = writes(None, async |connection, _| {
+            write_header(connection, POST).await;
+            connection.write_all(b"a").await.unwrap();
+            connection.write_all(body.as_bytes()).await.unwrap();
+        });
+        assert_eq!(written, [format!("{POST}a"), body.to_owned()]);
+    }
+
+    #[test]
+    fn more_than_a_record_goes_out_in_two() {
+        let body = "x".repeat(MOST);
+        let written = writes(None, async |connection, _| {
+            write_header(connection, POST).await;
+            connection.write_all(body.as_bytes()).await.unwrap();
+        });
+        assert_eq!(written.iter().map(String::len).collect::<Vec<_>>(), [MOST, POST.len()]);
+    }
+}
