@@ -1,38 +1,27 @@
 //! WebSockets: the handshake is decided on as every request is, then bytes go both ways; nothing else is an upgrade.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write;
 
 use serde_json::{Value, json};
 
-use crate::support::{Authority, Gateway, KEY, Origin, config, sdk_python};
+use crate::support::{Authority, Gateway, KEY, Origin, Python, config};
 
 /// A client and a server of the Python package `websockets`.
-struct Python {
-    child: Child,
-    commands: ChildStdin,
-    outcomes: BufReader<ChildStdout>,
+struct WebSockets {
+    python: Python,
     /// Where the server listens.
     port: u64,
 }
 
-impl Python {
+impl WebSockets {
     fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk/websocket_client.py");
-        let mut command = Command::new(sdk_python());
-        let mut child = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (commands, outcomes) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut python = Self { child, commands, outcomes: BufReader::new(outcomes), port: 0 };
-        python.port = python.ask(&json!(["listen"])).as_u64().unwrap();
-        python
+        let mut python = Python::start("websocket_client.py");
+        let port = python.ask(&json!(["listen"])).as_u64().unwrap();
+        Self { python, port }
     }
 
     fn ask(&mut self, command: &Value) -> Value {
-        writeln!(self.commands, "{command}").unwrap();
-        let mut outcome = String::new();
-        self.outcomes.read_line(&mut outcome).unwrap();
-        serde_json::from_str(&outcome).unwrap_or_else(|error| panic!("{command}: {error}: {outcome:?}"))
+        self.python.ask(command)
     }
 
     fn connect(&mut self, gateway: &Gateway, headers: &Value, protocols: &[&str]) -> Value {
@@ -50,20 +39,13 @@ impl Python {
     }
 }
 
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn bearer() -> Value {
     json!({"Authorization": format!("Bearer {KEY}")})
 }
 
 #[test]
 fn a_websocket_passes_with_a_key_and_not_without() {
-    let mut python = Python::start();
+    let mut python = WebSockets::start();
     let gateway = python.gateway("auth_mode: strict", "");
     assert_eq!(python.connect(&gateway, &json!({}), &[]), json!([401, "credential_missing"]));
     let wrong = json!({"x-api-key": "sk-wrong"});
@@ -78,7 +60,7 @@ fn a_websocket_passes_with_a_key_and_not_without() {
 
 #[test]
 fn a_websocket_goes_on_over_reloads() {
-    let mut python = Python::start();
+    let mut python = WebSockets::start();
     let gateway = python.gateway("auth_mode: strict", "");
     assert_eq!(python.connect(&gateway, &bearer(), &[])[0], 101);
     let before = std::fs::read_to_string(gateway.file()).unwrap();
@@ -93,7 +75,7 @@ fn a_websocket_goes_on_over_reloads() {
 
 #[test]
 fn a_key_among_the_protocols_counts_where_that_is_wanted_and_goes_no_further() {
-    let mut python = Python::start();
+    let mut python = WebSockets::start();
     let key = format!("openai-insecure-api-key.{KEY}");
     let offered = ["realtime", &*key, "openai-beta.realtime-v1"];
     let left = json!(["realtime, openai-beta.realtime-v1"]);
@@ -124,11 +106,11 @@ fn a_key_among_the_protocols_counts_where_that_is_wanted_and_goes_no_further() {
 /// Where no key is asked for, a provider's key may be meant for the upstream, one of the gateway's never.
 #[test]
 fn without_keys_a_providers_protocol_passes_and_the_gateways_key_does_not() {
-    let mut python = Python::start();
+    let mut python = WebSockets::start();
     let gateway = python.gateway("auth_mode: 'off'", "");
     let theirs = "openai-insecure-api-key.sk-provider";
     let ours = format!("openai-insecure-api-key.{KEY}");
-    let reaches = |python: &mut Python, gateway: &Gateway, offered: &[&str]| {
+    let reaches = |python: &mut WebSockets, gateway: &Gateway, offered: &[&str]| {
         python.connect(gateway, &json!({}), offered)[2].clone()
     };
     assert_eq!(reaches(&mut python, &gateway, &["realtime", theirs]), json!([format!("realtime, {theirs}")]));
@@ -142,7 +124,7 @@ fn without_keys_a_providers_protocol_passes_and_the_gateways_key_does_not() {
 /// A peer that offers HTTP/2 would be spoken to in that, which has no upgrade.
 #[test]
 fn a_websocket_takes_http1_where_the_peer_offers_both() {
-    let mut python = Python::start();
+    let mut python = WebSockets::start();
     let (authority, directory) = (Authority::new(), tempfile::TempDir::new().unwrap());
     let file = |name: &str| directory.path().join(name).display().to_string();
     authority.write(directory.path(), "peer", &["peer.test"]);

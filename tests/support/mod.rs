@@ -8,6 +8,7 @@ mod client;
 mod gateway;
 mod http2;
 mod origin;
+mod python;
 mod running_origin;
 
 pub(crate) use browser::Browser;
@@ -18,9 +19,9 @@ pub(crate) use gateway::{
 };
 pub(crate) use http2::exchange_over_http2;
 pub(crate) use origin::{Origin, ReceivedRequest};
+pub(crate) use python::{Python, sdk_python};
 pub(crate) use running_origin::RunningOrigin;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails. Long, for machines that are busy.
@@ -37,12 +38,4 @@ pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) 
         // Not a wait by the clock: how often the condition is looked at.
         std::thread::park_timeout(Duration::from_millis(1));
     }
-}
-
-/// The interpreter with the SDKs, which `make sdk` installs.
-pub(crate) fn sdk_python() -> PathBuf {
-    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/sdk-venv/bin/python");
-    let python = std::env::var_os("KEYGATE_SDK_PYTHON").map_or_else(installed, PathBuf::from);
-    assert!(python.exists(), "the SDKs are not installed in {}: run `make sdk`", python.display());
-    python
 }
