@@ -9,7 +9,7 @@
 #   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
 
 .DELETE_ON_ERROR:
-.PHONY: run test check release bench audit sdk browser tools fmt clippy doc deny cargo-deny
+.PHONY: run test check release bench audit sdk browser clients tools fmt clippy doc deny cargo-deny
 
 # Dependencies are as in Cargo.lock, here and in CI.
 CARGO := cargo
@@ -30,7 +30,7 @@ bench: tools
 	python3 benches/compare/compare.py
 
 # cargo-nextest runs each test in a process of its own and reports better, but nothing depends on it.
-test: tools sdk browser
+test: tools sdk browser clients
 	$(CARGO) test $(LOCKED) --quiet --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  set -x; $(CARGO) nextest run $(LOCKED) --no-fail-fast; \
@@ -72,6 +72,13 @@ tools:
 # Chromium, in which the tests use the admin page as a person does.
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || .ci/install chromium
+
+# The clients of Debian's packages that the tests call the gateway with; h2load is in a package of another name elsewhere.
+clients:
+	@command -v curl >/dev/null || .ci/install curl
+	@command -v openssl >/dev/null || .ci/install openssl
+	@command -v h2load >/dev/null || { \
+	  if command -v apt-get >/dev/null; then .ci/install nghttp2-client; else .ci/install nghttp2; fi; }
 
 # The official Python SDKs, which the tests call the gateway with, in a virtual environment of their own.
 SDK_REQUIREMENTS := $(wildcard tests/sdk/requirements.txt)

@@ -87,6 +87,8 @@ mod routing;
 mod sdk;
 /// Keys are never logged.
 mod secrecy;
+/// curl, h2load and openssl against the gateway.
+mod standard_clients;
 /// Start and stop: ports that are taken, drain, grace.
 mod stop;
 /// How streams end, and what they cost meanwhile.
