@@ -49,6 +49,8 @@ mod embedded;
 mod explain;
 /// What reaches the upstream and what comes back, byte for byte.
 mod forwarding;
+/// gRPC from end to end.
+mod grpc;
 /// Hostile and odd requests, byte for byte.
 mod hostile;
 /// HTTP/2 toward the clients.
