@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use tempfile::TempDir;
+
 use crate::readme::fences;
-use crate::support::{Gateway, KEY, RunningOrigin, run_to_end, sdk_python, without_sdk_variables};
+use crate::support::{Authority, Gateway, KEY, RunningOrigin, run_to_end, sdk_python, without_sdk_variables};
 
 /// What a client prints that makes `call` with `key` through a strict gateway.
 fn call(client: &str, key: &str, call: &str) -> String {
@@ -21,11 +23,30 @@ fn call_with(client: &str, arguments: &[&str]) -> String {
     })
 }
 
+/// The same over TLS, with a certificate of an authority that only this program trusts.
+fn call_over_tls(client: &str, key: &str, call: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(client);
+    let (authority, directory) = (Authority::new(), TempDir::new().unwrap());
+    authority.write(directory.path(), "a", &["127.0.0.1"]);
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    let tls = format!(", tls: {{certificates: [{{cert: {}, key: {}}}]}}", file("a.pem"), file("a.key"));
+    through_a_gateway_with(&tls, |address, python| {
+        python.arg(script).arg(format!("https://{address}")).args([key, call]);
+        python.env("SSL_CERT_FILE", file("ca.pem"));
+    })
+}
+
 /// What a Python program prints that finds a strict gateway, with the origin behind it, at an address.
 fn through_a_gateway(prepare: impl FnOnce(SocketAddr, &mut Command)) -> String {
+    through_a_gateway_with("", prepare)
+}
+
+/// The same with more in `proxy`.
+fn through_a_gateway_with(proxy: &str, prepare: impl FnOnce(SocketAddr, &mut Command)) -> String {
     let origin = RunningOrigin::start();
     let text = format!(
-        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: strict, api_key: {KEY}}}\n\
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: strict, api_key: {KEY}{proxy}}}\n\
          upstreams: {{origin: {{peers: ['{}']}}}}\nroutes: [{{path_prefix: /, upstream: origin}}]\n",
         origin.address
     );
@@ -130,6 +151,20 @@ fn google_genai_sdk_raises_its_own_error_for_a_wrong_key() {
         assert!(said.starts_with("ClientError 401 UNAUTHENTICATED: "), "{said}");
         assert!(said.contains("the `x-goog-api-key` header decided, and its value matches no key"), "{said}");
     }
+}
+
+#[test]
+fn each_sdk_streams_over_tls() {
+    for (client, call, wrong) in [
+        ("openai_client.py", "stream", "AuthenticationError 401 invalid_api_key: "),
+        ("anthropic_client.py", "stream", "AuthenticationError 401 authentication_error: "),
+        ("google_genai_client.py", "stream", "ClientError 401 UNAUTHENTICATED: "),
+    ] {
+        assert_eq!(call_over_tls(client, KEY, call), STREAMED, "{client} {call}");
+        let said = call_over_tls(client, WRONG, call);
+        assert!(said.starts_with(wrong), "{client} {call}: {said}");
+    }
+    assert_eq!(call_over_tls("openai_client.py", KEY, "response_stream"), STREAMED);
 }
 
 #[test]
