@@ -5,8 +5,12 @@
 //! counts no more once the header section is there.
 
 use std::cell::Cell;
-use std::future::{Future, pending};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::time::Sleep;
 
 tokio::task_local! {
     static ARRIVED: Cell<bool>;
@@ -15,22 +19,20 @@ tokio::task_local! {
 /// Runs `exchange`; `None` if its header section does not arrive within `limit`. What has begun by then is dropped, and
 /// with it the connection.
 pub async fn within<F: Future>(limit: Duration, exchange: F) -> Option<F::Output> {
-    ARRIVED
-        .scope(Cell::new(false), async {
-            tokio::select! {
-                biased;
-                ended = exchange => Some(ended),
-                () = late(limit) => None,
-            }
-        })
-        .await
-}
-
-async fn late(limit: Duration) {
-    tokio::time::sleep(limit).await;
-    if ARRIVED.with(Cell::get) {
-        pending::<()>().await;
-    }
+    let mut exchange = pin!(exchange);
+    // None for the header section that is there at once, as nearly all are.
+    let mut late: Option<Pin<Box<Sleep>>> = None;
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(ended) = exchange.as_mut().poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        if ARRIVED.with(Cell::get) {
+            return Poll::Pending;
+        }
+        let late = late.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        late.as_mut().poll(context).map(|()| None)
+    });
+    ARRIVED.scope(Cell::new(false), outcome).await
 }
 
 /// Notes that the header section of this task's exchange is there. Elsewhere it does nothing.
@@ -41,6 +43,8 @@ pub(super) fn note() {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
 
     fn run(exchange: impl Future<Output = u8>) -> Option<u8> {

@@ -1,4 +1,4 @@
-//! Which connections are taken, and how long each may take to ask for something.
+//! Which connections are taken.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,58 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
-use pingora::server::ShutdownWatch;
-
-use crate::policy::ConnectionLimits;
-use crate::proxy::arrival;
-
-/// An app whose header sections must arrive in time.
-pub(super) struct InTime<A> {
-    app: Arc<A>,
-    limits: ConnectionLimits,
-    options: HttpServerOptions,
-}
-
-impl<A> InTime<A> {
-    pub(super) fn new(app: Arc<A>, limits: ConnectionLimits, options: HttpServerOptions) -> Self {
-        Self { app, limits, options }
-    }
-
-    /// A connection that is reused may idle before its next request begins.
-    fn limit(&self, session: &ServerSession) -> Duration {
-        let first = session.get_keepalive_reuses_remaining() == Some(self.limits.requests.saturating_sub(1));
-        let idle = if first { 0 } else { session.get_keepalive().unwrap_or_default() };
-        self.limits.header_timeout + Duration::from_secs(idle)
-    }
-}
-
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for InTime<A> {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if session.is_http2() {
-            return self.app.process_new_http(session, shutdown).await;
-        }
-        let limit = self.limit(&session);
-        arrival::within(limit, self.app.process_new_http(session, shutdown)).await.flatten()
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.app.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-}
 
 /// How far apart warnings of one kind are, so that a flood cannot fill the disk.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);

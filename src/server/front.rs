@@ -1,4 +1,5 @@
-//! What a connection passes between its listener and the phases: the count, the limits, whose it is, what it speaks.
+//! What a connection passes between its listener and the phases: the count, the limits, whose it is, what it speaks; and
+//! how long it may take to ask for something.
 //!
 //! Pingora hands every connection of a proxy that speaks a protocol of its own to a function, together with the proxy
 //! itself. That is used here for all of them: it is the one place where a connection can be looked at, refused or counted
@@ -6,17 +7,19 @@
 
 use std::sync::Arc;
 
-use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::protocols::Stream;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
 
-use super::admission::{self, Clients, InTime, Place};
+use super::admission::{self, Clients, Place};
+use super::client::ClientConnection;
 use super::h2c;
 use super::listener::Connections;
 use super::proxy_protocol::{self, ProxyProtocol};
-use crate::policy::ConnectionLimits;
-use crate::proxy::Gateway;
+use crate::policy::{ConnectionLimits, PolicyHandle};
+use crate::proxy::{Gateway, Live, arrival};
 use crate::telemetry::metrics::RefusedConnection;
 use crate::upstream::Http1Connector;
 
@@ -32,8 +35,8 @@ pub(super) struct Front {
     pub(super) proxy_protocol: Option<Arc<ProxyProtocol>>,
     /// HTTP/2 without TLS as well, where a connection begins with it.
     pub(super) h2c: bool,
-    /// Of the proxy, once a connection is through.
-    pub(super) options: HttpServerOptions,
+    /// What is in force.
+    pub(super) live: Arc<PolicyHandle<Live>>,
 }
 
 impl Front {
@@ -58,8 +61,42 @@ impl Front {
         };
         let _place = self.admit(&stream)?;
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
-        let app = Arc::new(InTime::new(proxy, self.limits, self.options.clone()));
-        app.process_new(stream, &shutdown).await
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            return proxy.process_new(stream, &shutdown).await;
+        }
+        self.serve_http1(&proxy, stream, &shutdown).await;
+        None
+    }
+
+    /// One request after another, until the client closes or the connection must be closed.
+    async fn serve_http1(&self, proxy: &Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
+        let header_timeout = self.limits.header_timeout;
+        let mut connection = Box::new(ClientConnection::new(stream));
+        let mut closing = self.connections.closing();
+        let mut settings: Option<HttpPersistentSettings> = None;
+        loop {
+            let patience = match settings {
+                Some(_) => self.live.load().policy.keepalive_timeout,
+                None => header_timeout,
+            };
+            tokio::select! {
+                biased;
+                begun = tokio::time::timeout(patience, connection.begins()) => begun.ok()?.ok()?.then_some(())?,
+                _ = closing.wait_for(|closing| *closing) => return None,
+            }
+            let mut session = ServerSession::new_http1(connection);
+            match settings.take() {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => {
+                    session.set_keepalive((!*shutdown.borrow()).then_some(header_timeout.as_secs()));
+                    // Pingora counts how often a connection is used again.
+                    session.set_keepalive_reuses_remaining(Some(self.limits.requests.saturating_sub(1)));
+                }
+            }
+            let exchange = proxy.process_new_http(session, shutdown);
+            let (stream, kept) = arrival::within(header_timeout, exchange).await.flatten()?.consume();
+            (connection, settings) = (stream.into_any().downcast().ok()?, kept);
+        }
     }
 
     /// Whether there is room for one more.

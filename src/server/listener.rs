@@ -15,7 +15,7 @@ use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::admission::Lid;
@@ -40,6 +40,8 @@ pub(super) struct Connections {
     made: Instant,
     /// Milliseconds from then to the connection that came last.
     last_came: AtomicU64,
+    /// Whether those that wait for a request are to be closed.
+    closing: watch::Sender<bool>,
     /// Told once the listeners are closed.
     closed: Notify,
     /// Keeps warnings apart.
@@ -53,6 +55,7 @@ impl Connections {
             metrics,
             made: Instant::now(),
             last_came: AtomicU64::new(0),
+            closing: watch::Sender::new(false),
             closed: Notify::new(),
             warnings: Lid::default(),
         })
@@ -92,6 +95,11 @@ impl Connections {
         }
     }
 
+    /// Told when those that wait for a request are to be closed.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
     /// Returns once the listeners are closed and no connection is left.
     pub(super) async fn drained(&self) {
         self.closed.notified().await;
@@ -100,8 +108,9 @@ impl Connections {
 }
 
 /// Read and write buffers of a connection in bytes. Pingora's 64 KiB to read into would make the most of what an idle
-/// connection costs; a request of a few KiB is still read at once, and a larger body into a buffer of its own.
-const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write: Some(1460) };
+/// connection costs. All that is read here is read in pieces of KiB, which go past a buffer that is smaller; the front
+/// takes a few bytes at a time to see what a connection speaks.
+const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(256), write: Some(1460) };
 
 /// A Pingora service whose sockets are bound already.
 pub(super) struct ListeningService<A> {
@@ -174,6 +183,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
                 // The listeners, in tasks of their own, close now. What comes after that, the end of every connection that
                 // waits for a request, is put off until those that came last have had the time for one.
                 connections.first_requests().await;
+                connections.closing.send_replace(true);
                 service.await;
             }
         }

@@ -9,6 +9,7 @@ mod admin_handles;
 mod admission;
 mod bind;
 mod change;
+mod client;
 mod config_file;
 mod denials;
 mod expiry;
@@ -278,23 +279,21 @@ fn gateway_service(
     let mut options = HttpServerOptions::default();
     // CONNECT is refused like everything else, in the caller's dialect, instead of by Pingora.
     options.allow_connect_method_proxying = true;
-    // Pingora counts how often a connection is used again.
-    options.keepalive_request_limit = Some(limits.requests.saturating_sub(1));
-    let mut to_the_front = options.clone();
-    to_the_front.force_custom = true;
+    // Every connection goes to the front.
+    options.force_custom = true;
     let front = Front {
         connections: Arc::clone(connections),
         clients: Clients::default(),
         limits,
         proxy_protocol: proxy_protocol.clone(),
         h2c: startup.h2c,
-        options,
+        live: Arc::clone(live),
     };
     let conf = &server.configuration;
     let mut service = ProxyServiceBuilder::new(conf, gateway)
         .name("keygate")
         .custom(Http1Connector::new(Some(conf)), front.into_session())
-        .server_options(to_the_front)
+        .server_options(options)
         .build();
     if let Some(proxy) = service.app_logic_mut() {
         let mut http2_options = default_h2_options();
