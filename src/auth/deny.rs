@@ -87,6 +87,25 @@ impl Cause {
         Self::PreflightWithContent,
     ];
 
+    /// Where it stands in [`Cause::ALL`], without a search.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::CredentialMissing => 0,
+            Self::CredentialInvalid => 1,
+            Self::CredentialMalformed(Malformed::Empty) => 2,
+            Self::CredentialMalformed(Malformed::Repeated) => 3,
+            Self::CredentialMalformed(Malformed::Bytes) => 4,
+            Self::NoKeyConfigured => 5,
+            Self::KeyExpired => 6,
+            Self::KeyDisabled => 7,
+            Self::KeyNotYetValid => 8,
+            Self::AddressNotAllowed => 9,
+            Self::MethodNotAllowed => 10,
+            Self::RouteNotAllowed => 11,
+            Self::PreflightWithContent => 12,
+        }
+    }
+
     /// The value of `x-keygate-error`, also the name in logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -201,6 +220,13 @@ mod tests {
             map.insert(*name, "x".parse().unwrap());
         }
         Deny { cause, present: HeaderSet::of(&map, ProtocolKeys::Ignored) }.message()
+    }
+
+    #[test]
+    fn each_cause_knows_its_place() {
+        for (place, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause.index(), place, "{cause:?}");
+        }
     }
 
     #[test]

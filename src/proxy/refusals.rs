@@ -58,8 +58,7 @@ pub(super) fn answer(
 }
 
 fn place(deny: Deny, dialect: Dialect) -> Option<&'static OnceLock<Box<Prepared>>> {
-    let cause = Cause::ALL.iter().position(|cause| *cause == deny.cause)?;
-    PREPARED.get((cause * HeaderSet::COUNT + deny.present.index()) * Dialect::COUNT + dialect as usize)
+    PREPARED.get((deny.cause.index() * HeaderSet::COUNT + deny.present.index()) * Dialect::COUNT + dialect as usize)
 }
 
 impl Prepared {

@@ -56,8 +56,7 @@ impl Denials {
 
     /// Takes note of one.
     pub fn record(&self, refused: &Refused<'_>) {
-        let at = Cause::ALL.iter().position(|cause| *cause == refused.deny.cause);
-        let window = at.and_then(|at| self.windows.get(at));
+        let window = self.windows.get(refused.deny.cause.index());
         if let Some(left_out) = window.and_then(|window| window.admit(refused.at)) {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if pending.len() < MOST_PENDING {

@@ -334,10 +334,8 @@ impl Meters {
             }
             upstream.whole.observe(request.whole);
         }
-        if let Some(deny) = request.deny
-            && let Some(cause) = Cause::ALL.iter().position(|cause| *cause == deny.cause)
-        {
-            metrics.denials.add(cause * HEADERS + header_index(deny.present.deciding()), 1);
+        if let Some(deny) = request.deny {
+            metrics.denials.add(deny.cause.index() * HEADERS + header_index(deny.present.deciding()), 1);
         }
         if let Some(code) = request.code {
             metrics.count_own_error(code);
