@@ -1,5 +1,5 @@
 //! What the gateway's own part of a request costs: the decision for each header, hit and miss; a route among 1, 100 and
-//! 10,000; a policy made of its config.
+//! 10,000; a policy made of its config; a note of a refusal.
 //!
 //! `cargo bench --bench requests`. Wall time: only ratios within one run count. That a decision allocates nothing is a
 //! test (`src/auth/tests.rs`).
@@ -15,6 +15,8 @@ use keygate::auth::{CREDENTIAL_HEADERS, Content, Facts, decide};
 use keygate::clock::UnixSeconds;
 use keygate::config::Config;
 use keygate::policy::{self, Asked, Snapshot};
+use keygate::telemetry::denial_log::Denials;
+use keygate::telemetry::denial_records::Refused;
 
 const KEY: &str = "sk-0123456789abcdef0123456789abcdef";
 
@@ -25,6 +27,7 @@ const ROUNDS: usize = 9;
 fn main() {
     decisions();
     routes();
+    denials();
 }
 
 fn decisions() {
@@ -44,6 +47,26 @@ fn decisions() {
         let nanos = nanos(|| decide(&policy, &facts, UnixSeconds(1)));
         println!("decide, {mode:<17} no key                      {nanos:>7.1} ns");
     }
+}
+
+/// What it costs to take note of a refusal, beyond the lines that a second has room for.
+fn denials() {
+    let (policy, denials) = (compile(&config("strict", 1)), Denials::default());
+    let value = HeaderValue::from_static("Bearer sk-wrong");
+    let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+    let (facts, at) = (facts(&headers), UnixSeconds(1));
+    let deny = decide(&policy, &facts, at).unwrap_err();
+    let refused = Refused {
+        deny,
+        at,
+        request_id: "0123456789abcdef0123456789abcdef",
+        client: Some([127, 0, 0, 1].into()),
+        facts,
+        host: Some(b"127.0.0.1"),
+        generation: 1,
+    };
+    let nanos = nanos(|| denials.record(&refused));
+    println!("take note of a denial: {nanos:.1} ns");
 }
 
 fn facts(headers: &HeaderMap) -> Facts<'_> {

@@ -35,6 +35,8 @@ mod connection_limits;
 mod credentials;
 /// The decision: every row of every table of the contract, with its negative.
 mod decision;
+/// Refused requests in great numbers: the log, and what is remembered.
+mod denial_flood;
 /// What a refused caller gets to see, and what becomes of the connection.
 mod denials;
 /// The manifests of `deploy/` fit together, and with the program.

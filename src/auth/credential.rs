@@ -108,6 +108,11 @@ impl HeaderSet {
         self.present.into_iter().fold(0, |index, present| index << 1 | usize::from(present))
     }
 
+    /// Whether this one is there.
+    pub fn has(self, header: CredentialHeader) -> bool {
+        self.iter().any(|present| present == header)
+    }
+
     /// The one that decides: the first.
     pub fn deciding(self) -> Option<CredentialHeader> {
         self.iter().next()

@@ -58,7 +58,9 @@ pub(super) fn answer(
 }
 
 fn place(deny: Deny, dialect: Dialect) -> Option<&'static OnceLock<Box<Prepared>>> {
-    PREPARED.get((deny.cause.index() * HeaderSet::COUNT + deny.present.index()) * Dialect::COUNT + dialect as usize)
+    PREPARED.get(
+        (deny.cause.index() * HeaderSet::COUNT + deny.present.index()) * Dialect::COUNT + dialect as usize,
+    )
 }
 
 impl Prepared {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::RunError;
 use crate::admin::ReloadLog;
 use crate::auth::diagnosis::Circumstances;
+use crate::clock;
 use crate::policy::PolicyHandle;
 use crate::proxy::Live;
 use crate::telemetry::denial_log::Denials;
@@ -29,7 +30,7 @@ pub(super) fn start(
         loop {
             denials.wait();
             let around = Circumstances { rejected: reloads.rejected_problem() };
-            denials.work(&live.load().policy, &around);
+            denials.work(&live.load().policy, &around, clock::now());
             thread::sleep(PACE);
         }
     };

@@ -2,24 +2,24 @@
 //! memory.
 //!
 //! A flood of bad keys must not fill the disk, nor cost more than the refusals themselves. What is left out of the log
-//! is counted, and the next line says how many. The request path only notes what happened; a thread of its own finds
-//! out why, and writes the line.
+//! is counted, and the next line says how many, or one of its own when the flood is over. The request path only notes what
+//! happened; a thread of its own finds out why, and writes the line.
+
+mod window;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::denial_records::{Denial, DenialRecords, Raw, Refused};
-use crate::auth::Cause;
+use self::window::Window;
+use super::denial_records::{Denial, DenialRecords, Pieces, Raw, Refused};
 use crate::auth::diagnosis::Circumstances;
+use crate::auth::{Cause, Malformed};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
-
-/// Lines a second for each cause.
-const LINES_PER_SECOND: u32 = 10;
 
 /// Lines that wait to be written: what is admitted in a second, and some.
 const MOST_PENDING: usize = 256;
@@ -29,6 +29,9 @@ const NO_KEY_CONFIGURED: &str = "Proxy auth is enabled but api_key is empty; den
 
 /// Denials that are explained in one round of work.
 const ROUND: usize = 8;
+
+/// After this long without a denial, the lines that were left out are told of.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Takes note of denials; one for the process.
 #[derive(Debug, Default)]
@@ -45,6 +48,7 @@ pub struct Denials {
 #[derive(Debug)]
 struct Pending {
     raw: Raw,
+    pieces: Pieces,
     left_out: u32,
 }
 
@@ -56,11 +60,12 @@ impl Denials {
 
     /// Takes note of one.
     pub fn record(&self, refused: &Refused<'_>) {
-        let window = self.windows.get(refused.deny.cause.index());
+        let window = self.windows.get(kind(refused.deny.cause));
         if let Some(left_out) = window.and_then(|window| window.admit(refused.at)) {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if pending.len() < MOST_PENDING {
-                pending.push_back(Pending { raw: Raw::of(refused), left_out });
+                let mut pieces = Pieces::default();
+                pending.push_back(Pending { raw: Raw::note(refused, &mut pieces), pieces, left_out });
             }
         }
         self.records.record(refused);
@@ -87,14 +92,28 @@ impl Denials {
                 self.worker_sleeps.store(false, Ordering::SeqCst);
                 return;
             }
+            if self.windows.iter().any(Window::is_untold) {
+                thread::park_timeout(QUIET);
+                return;
+            }
             thread::park();
         }
     }
 
     /// Writes the lines that wait, and explains some of the records.
-    pub fn work(&self, policy: &Snapshot, around: &Circumstances) {
-        while let Some(Pending { raw, left_out }) = self.next_pending() {
-            write_line(&raw.explain(policy, around), left_out);
+    pub fn work(&self, policy: &Snapshot, around: &Circumstances, now: UnixSeconds) {
+        while let Some(Pending { raw, pieces, left_out }) = self.next_pending() {
+            write_line(&raw.explain(&pieces, policy, around), left_out);
+        }
+        for (window, cause) in self.windows.iter().zip(Cause::ALL) {
+            if let Some(left_out) = window.untold(now) {
+                log::log!(
+                    level(cause.code()),
+                    "{}: code={} suppressed={left_out}",
+                    message(cause.code()),
+                    cause.code()
+                );
+            }
         }
         self.records.analyse(policy, around, ROUND);
     }
@@ -118,44 +137,25 @@ impl Denials {
     }
 }
 
+/// Whose window counts a cause: that of the first with the same code.
+fn kind(cause: Cause) -> usize {
+    match cause {
+        Cause::CredentialMalformed(_) => Cause::CredentialMalformed(Malformed::Empty),
+        other => other,
+    }
+    .index()
+}
+
 fn write_line(denial: &Denial, left_out: u32) {
-    let line = Line { denial, left_out };
-    if denial.code == Cause::NoKeyConfigured.code() {
-        log::error!("{NO_KEY_CONFIGURED}{line}");
-    } else {
-        log::info!("denied{line}");
-    }
+    log::log!(level(denial.code), "{}{}", message(denial.code), Line { denial, left_out });
 }
 
-/// One second's lines of one cause: the second in the upper half, the number of denials in the lower.
-#[derive(Debug, Default)]
-struct Window(AtomicU64);
-
-impl Window {
-    /// `Some(left out before)` if a line may be written now.
-    fn admit(&self, now: UnixSeconds) -> Option<u32> {
-        let second = now.0 as u32;
-        let before = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-                let (window, denials) = split(state);
-                Some(if window == second { join(second, denials.saturating_add(1)) } else { join(second, 1) })
-            })
-            .unwrap_or_default();
-        let (window, denials) = split(before);
-        match window == second {
-            true => (denials < LINES_PER_SECOND).then_some(0),
-            false => Some(denials.saturating_sub(LINES_PER_SECOND)),
-        }
-    }
+fn message(code: &str) -> &'static str {
+    if code == Cause::NoKeyConfigured.code() { NO_KEY_CONFIGURED } else { "denied" }
 }
 
-fn split(state: u64) -> (u32, u32) {
-    ((state >> 32) as u32, state as u32)
-}
-
-fn join(second: u32, denials: u32) -> u64 {
-    u64::from(second) << 32 | u64::from(denials)
+fn level(code: &str) -> log::Level {
+    if code == Cause::NoKeyConfigured.code() { log::Level::Error } else { log::Level::Info }
 }
 
 /// The part of the line behind its message, as `name=value` pairs.
@@ -228,17 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_writes_ten_lines_a_second_and_counts_the_rest() {
-        let window = Window::default();
-        let written = (0..1000).filter(|_| window.admit(UnixSeconds(7)).is_some()).count();
-        assert_eq!(written, LINES_PER_SECOND as usize);
-        assert_eq!(window.admit(UnixSeconds(8)), Some(990));
-        assert_eq!(window.admit(UnixSeconds(9)), Some(0));
-    }
-
-    #[test]
     fn a_line_shows_next_to_nothing_of_a_credential() {
-        let denial = with_refusal(|refused| Raw::of(refused).explain(&policy(), &Circumstances::default()));
+        let mut pieces = Pieces::default();
+        let raw = with_refusal(|refused| Raw::note(refused, &mut pieces));
+        let denial = raw.explain(&pieces, &policy(), &Circumstances::default());
         assert_eq!(
             Line { denial: &denial, left_out: 2 }.to_string(),
             ": code=credential_invalid status=401 id=abc client=127.0.0.1 header=Authorization ignored=x-goog-api-key \
@@ -260,9 +253,20 @@ mod tests {
         assert_eq!(find("499"), None, "too long ago");
         assert_eq!((find("500"), find("1499")), (Some("500".into()), Some("1499".into())));
         while denials.has_work() {
-            denials.work(&policy, &around);
+            denials.work(&policy, &around, UnixSeconds(7));
         }
         let latest = denials.records().latest(usize::MAX);
         assert_eq!((latest.len(), latest[0].request_id.as_str()), (1000, "1499"));
+    }
+
+    #[test]
+    fn nothing_is_allocated_for_a_denial_without_a_line() {
+        let denials = Denials::default();
+        with_refusal(|refused| {
+            // Each place of the ring is used once, and the second has had its lines.
+            (0..1100).for_each(|_| denials.record(refused));
+            let allocations = allocation_counter::measure(|| (0..1000).for_each(|_| denials.record(refused)));
+            assert_eq!(allocations.count_total, 0);
+        });
     }
 }

@@ -4,31 +4,23 @@
 //! nobody else wants. A thread of its own analyses them later, a bounded number a second, and forgets the credentials
 //! with that: what is kept is the explanation.
 
+mod raw;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, HeaderValue, Method};
 use serde::Serialize;
-use zeroize::Zeroizing;
 
+pub(super) use self::raw::{Pieces, Raw};
 use crate::auth::diagnosis::Circumstances;
-use crate::auth::explain::{Explanation, Glimpse, Way, explain};
-use crate::auth::{Content, CredentialHeader, Deny, Facts};
+use crate::auth::explain::Explanation;
+use crate::auth::{Deny, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
 
 /// Denials that are kept.
 const KEPT: usize = 1000;
-
-/// Bytes of a path that are kept.
-const LONGEST_PATH: usize = 256;
-
-/// Bytes of a credential header that are kept until it is analysed; no key that is analysed is longer.
-const LONGEST_VALUE: usize = 1024;
-
-/// Lines of one header that are kept: one more than may be.
-const MOST_LINES: usize = 2;
 
 /// What is known of a refused request when it is refused.
 #[derive(Clone, Copy, Debug)]
@@ -93,29 +85,16 @@ pub struct DenialRecords {
 struct Slot {
     number: u64,
     state: State,
+    pieces: Pieces,
 }
 
 #[derive(Debug, Default)]
 enum State {
     #[default]
     Empty,
-    Raw(Box<Raw>),
+    /// The rest of it is in the slot's pieces.
+    Raw(Raw),
     Explained(Box<Denial>),
-}
-
-/// A refusal before its analysis.
-#[derive(Debug)]
-pub(super) struct Raw {
-    deny: Deny,
-    at: UnixSeconds,
-    request_id: Box<str>,
-    client: Option<IpAddr>,
-    method: Method,
-    path: Box<[u8]>,
-    host: Option<Box<[u8]>>,
-    content: Content,
-    lines: Vec<(CredentialHeader, Zeroizing<Vec<u8>>)>,
-    generation: u64,
 }
 
 impl Default for DenialRecords {
@@ -128,12 +107,12 @@ impl Default for DenialRecords {
 impl DenialRecords {
     /// Keeps a refusal, in place of the oldest.
     pub fn record(&self, refused: &Refused<'_>) {
-        let state = State::Raw(Box::new(Raw::of(refused)));
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(mut slot) = self.slot(number)
             && slot.number < number
         {
-            *slot = Slot { number, state };
+            slot.number = number;
+            slot.state = State::Raw(Raw::note(refused, &mut slot.pieces));
         }
     }
 
@@ -162,7 +141,7 @@ impl DenialRecords {
     /// The denial of this request; the last one, if a client used an id twice.
     pub fn find(&self, policy: &Snapshot, around: &Circumstances, request_id: &str) -> Option<Denial> {
         self.newest_first().find_map(|mut slot| {
-            if slot.request_id() != Some(request_id) {
+            if slot.request_id() != Some(request_id.as_bytes()) {
                 return None;
             }
             slot.explain(policy, around);
@@ -198,11 +177,11 @@ impl DenialRecords {
 }
 
 impl Slot {
-    fn request_id(&self) -> Option<&str> {
+    fn request_id(&self) -> Option<&[u8]> {
         match &self.state {
             State::Empty => None,
-            State::Raw(raw) => Some(&raw.request_id),
-            State::Explained(denial) => Some(&denial.request_id),
+            State::Raw(_) => Some(self.pieces.request_id()),
+            State::Explained(denial) => Some(denial.request_id.as_bytes()),
         }
     }
 
@@ -215,69 +194,8 @@ impl Slot {
 
     fn explain(&mut self, policy: &Snapshot, around: &Circumstances) {
         if let State::Raw(raw) = &self.state {
-            self.state = State::Explained(Box::new(raw.explain(policy, around)));
+            self.state = State::Explained(Box::new(raw.explain(&self.pieces, policy, around)));
+            self.pieces.forget();
         }
     }
-}
-
-impl Raw {
-    pub(super) fn of(refused: &Refused<'_>) -> Self {
-        let Refused { facts, .. } = refused;
-        let mut lines = Vec::with_capacity(2);
-        for header in refused.deny.present.iter() {
-            for value in facts.headers.get_all(header.name()).iter().take(MOST_LINES) {
-                lines.push((header, Zeroizing::new(start(value.as_bytes(), LONGEST_VALUE).to_vec())));
-            }
-        }
-        Self {
-            deny: refused.deny,
-            at: refused.at,
-            request_id: refused.request_id.into(),
-            client: refused.client,
-            method: facts.method.clone(),
-            path: start(facts.path, LONGEST_PATH).into(),
-            host: refused.host.map(|host| start(host, LONGEST_PATH).into()),
-            content: facts.content,
-            lines,
-            generation: refused.generation,
-        }
-    }
-
-    /// With the policy in force now, which is nearly always the one that decided.
-    pub(super) fn explain(&self, policy: &Snapshot, around: &Circumstances) -> Denial {
-        let mut headers = HeaderMap::with_capacity(self.lines.len());
-        for (header, value) in &self.lines {
-            if let Ok(mut value) = HeaderValue::from_bytes(value) {
-                value.set_sensitive(true);
-                headers.append(header.name(), value);
-            }
-        }
-        let facts =
-            Facts { method: &self.method, path: &self.path, headers: &headers, content: self.content };
-        let way = Way { host: self.host.as_deref(), client: self.client };
-        let mut explanation = explain(policy, &facts, way, self.at);
-        explanation.consider(around);
-        Denial {
-            at: self.at,
-            request_id: self.request_id.to_string(),
-            client: self.client,
-            method: self.method.to_string(),
-            path: self.path.escape_ascii().to_string(),
-            generation: self.generation,
-            status: self.deny.cause.status(),
-            code: self.deny.cause.code(),
-            header: self.deny.present.deciding().map(CredentialHeader::label),
-            ignored: self.deny.present.ignored().map(CredentialHeader::label).collect(),
-            credential: self
-                .lines
-                .iter()
-                .find_map(|(header, line)| header.values_of_line(line).next())
-                .map(|value| Glimpse(value).to_string()),
-            explanation,
-        }
-    }
-}
-
-fn start(bytes: &[u8], most: usize) -> &[u8] {
-    bytes.get(..most).unwrap_or(bytes)
 }
