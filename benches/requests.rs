@@ -2,7 +2,7 @@
 //! 10,000; a policy made of its config; a note of a refusal.
 //!
 //! `cargo bench --bench requests`. Wall time: only ratios within one run count. That a decision allocates nothing is a
-//! test (`src/auth/tests.rs`).
+//! test (`src/auth/tests/reference.rs`).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a program for developers")]
 

@@ -2,56 +2,18 @@
 //!
 //! For operators only: it names keys and tells how near a credential came. The caller is told what [`Deny`] says.
 
+mod key_policy;
+mod reason;
+
+pub use reason::Reason;
+
 use serde::Serialize;
 
+use self::key_policy::key_policy;
 use super::near_miss::{self, Analysis, Damage, Mangling, NearMiss, SchemeMistake};
 use super::{Cause, Credential, CredentialHeader, Deny, Facts, HEALTH_PATH, Malformed};
 use crate::clock::UnixSeconds;
-use crate::policy::{AuthMode, EffectiveMode, KeyRecord, Snapshot};
-
-/// Why a request is refused, as a person who has to mend it would say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// `auto` asks for a key since other machines can connect.
-    LanAccess,
-    /// A header that does not match decides over one that would.
-    OtherHeaderDecides,
-    /// `Bearer<key>`.
-    SpaceMissing,
-    /// There is no key that could be right.
-    NoKeyConfigured,
-    /// `strict` asks for a key on `/healthz` too.
-    StrictHealth,
-    /// The scheme is written otherwise.
-    Scheme,
-    /// The key was copied or expanded wrongly.
-    MangledKey,
-    /// The key is cut, longer, or changed.
-    DamagedKey,
-    /// The credential is of somebody else.
-    ForeignCredential,
-    /// The key counted once.
-    RetiredKey,
-    /// The key is right, and may not be used for this, or now.
-    KeyPolicy,
-    /// An empty header decides.
-    EmptyHeader,
-    /// The upstream refused.
-    UpstreamRefused,
-    /// A browser's rules.
-    Cors,
-    /// What was changed in the file is not in force.
-    ReloadRejected,
-    /// No credential was sent.
-    NoCredential,
-    /// Nothing is known of the credential.
-    UnknownKey,
-    /// The header stands on several lines.
-    RepeatedHeader,
-    /// `OPTIONS` with content.
-    PreflightWithContent,
-}
+use crate::policy::{AuthMode, EffectiveMode, Snapshot};
 
 /// What is the matter, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,61 +34,6 @@ pub struct Diagnosis {
 pub struct Circumstances {
     /// The first problem of the config file, if it was edited and could not be put in force.
     pub rejected: Option<String>,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 19] = [
-        Self::LanAccess,
-        Self::OtherHeaderDecides,
-        Self::SpaceMissing,
-        Self::NoKeyConfigured,
-        Self::StrictHealth,
-        Self::Scheme,
-        Self::MangledKey,
-        Self::DamagedKey,
-        Self::ForeignCredential,
-        Self::RetiredKey,
-        Self::KeyPolicy,
-        Self::EmptyHeader,
-        Self::UpstreamRefused,
-        Self::Cors,
-        Self::ReloadRejected,
-        Self::NoCredential,
-        Self::UnknownKey,
-        Self::RepeatedHeader,
-        Self::PreflightWithContent,
-    ];
-
-    /// Its name in logs and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LanAccess => "lan_access",
-            Self::OtherHeaderDecides => "other_header_decides",
-            Self::SpaceMissing => "space_missing",
-            Self::NoKeyConfigured => "no_key_configured",
-            Self::StrictHealth => "strict_health",
-            Self::Scheme => "scheme",
-            Self::MangledKey => "mangled_key",
-            Self::DamagedKey => "damaged_key",
-            Self::ForeignCredential => "foreign_credential",
-            Self::RetiredKey => "retired_key",
-            Self::KeyPolicy => "key_policy",
-            Self::EmptyHeader => "empty_header",
-            Self::UpstreamRefused => "upstream_refused",
-            Self::Cors => "cors",
-            Self::ReloadRejected => "reload_rejected",
-            Self::NoCredential => "no_credential",
-            Self::UnknownKey => "unknown_key",
-            Self::RepeatedHeader => "repeated_header",
-            Self::PreflightWithContent => "preflight_with_content",
-        }
-    }
-
-    /// Whether an edit of the file that is not in force could be what is missing.
-    fn could_be_edited_away(self) -> bool {
-        matches!(self, Self::UnknownKey | Self::NoKeyConfigured | Self::KeyPolicy)
-    }
 }
 
 impl Diagnosis {
@@ -246,6 +153,17 @@ pub fn left_out(name: &str) -> Diagnosis {
             "nothing stands behind `{name}:`, and curl leaves such a header out: most likely the variable for it is not set"
         ),
         "set the variable that should hold the key (`export` it where the program starts)",
+    )
+}
+
+/// The key that `from` holds cannot be sent at all: the client fails before it asks anybody.
+pub fn unsendable(from: &str) -> Diagnosis {
+    found(
+        Reason::MangledKey,
+        format!(
+            "`{from}` holds a line break, or another character that no header can hold, so no client can send it"
+        ),
+        "cut it off where the key is stored",
     )
 }
 
@@ -370,54 +288,6 @@ fn damaged(header: &str, damage: Damage, key: Option<&str>) -> Diagnosis {
     };
     let cause = format!("the `{header}` header holds nearly a key{}: {what}", named(key));
     found(Reason::DamagedKey, cause, COPY_AGAIN)
-}
-
-fn key_policy(policy: &Snapshot, facts: &Facts<'_>, cause: Cause, now: UnixSeconds) -> Diagnosis {
-    let key = match Credential::take(facts.headers, policy.protocol_keys) {
-        Credential::Presented(value) => policy.keys.find(value).map(|(_, key)| key),
-        _ => None,
-    };
-    let name = key.map(|key| key.name());
-    if let Some(KeyRecord { previous_until: Some(until), .. }) = key
-        && until <= now
-    {
-        let what =
-            format!("this is the old key{}, which counts no more since {}", named(name), rfc3339(until));
-        let diagnosis = found(Reason::RetiredKey, what, "use the new key");
-        return Diagnosis { key: name.map(str::to_owned), ..diagnosis };
-    }
-    let (what, fix) = broken_rule(cause, key.as_ref());
-    let diagnosis = found(Reason::KeyPolicy, format!("the key{} is right, but {what}", named(name)), fix);
-    Diagnosis { key: name.map(str::to_owned), ..diagnosis }
-}
-
-/// Which rule of the key it is, and what to change.
-fn broken_rule(cause: Cause, key: Option<&KeyRecord<'_>>) -> (String, &'static str) {
-    let at = |time: Option<UnixSeconds>| time.map_or_else(|| "then".to_owned(), rfc3339);
-    let not_in = |what: &str, field: &str| {
-        format!("it may not be used {what}: the rule `{field}` of the key forbids it")
-    };
-    match cause {
-        Cause::KeyExpired => (
-            format!("it expired at {} (`expires_at`)", at(key.and_then(|key| key.expires_at))),
-            "use another key, or set its `expires_at` later",
-        ),
-        Cause::KeyNotYetValid => (
-            format!("it may be used from {} on (`not_before`)", at(key.and_then(|key| key.not_before))),
-            "wait, or set its `not_before` earlier",
-        ),
-        Cause::AddressNotAllowed => (
-            not_in("from this address", "addresses"),
-            "use another key, or add the address to its `addresses`",
-        ),
-        Cause::MethodNotAllowed => {
-            (not_in("with this method", "methods"), "use another key, or add the method to its `methods`")
-        }
-        Cause::RouteNotAllowed => {
-            (not_in("for this path", "routes"), "use another key, or add the route to its `routes`")
-        }
-        _ => ("it is disabled (`enabled: false`)".to_owned(), "use another key, or set `enabled: true`"),
-    }
 }
 
 /// "", or the key's name as a part of a sentence.
