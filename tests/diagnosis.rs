@@ -216,6 +216,9 @@ fn mangled() -> Vec<String> {
     {
         case.refused("/v1/models", &[&format!("Authorization: Bearer {value}")], "mangled_key");
     }
+    // No client can send this one, so nobody but `doctor` gets to see it.
+    case.environment = vec![("OPENAI_API_KEY", format!("{KEY}\n"))];
+    assert_eq!(case.doctor(&[]), (Some(1), "mangled_key".to_owned()));
     case.printed
 }
 

@@ -19,8 +19,8 @@ use verdict::{Verdict, judge};
 /// Find out why a gateway answers 401.
 ///
 /// Calls the address without a key and with it, with one header at a time, and with what the SDKs would take from the
-/// environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, GEMINI_API_KEY, GOOGLE_API_KEY; named, never
-/// printed), and tells whether a 401 is the gateway's or the upstream's. Keys of the environment go to this machine, and to
+/// environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, GEMINI_API_KEY, GOOGLE_API_KEY, and what
+/// OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS put beside them; named, never printed), and tells whether a 401 is the gateway's or the upstream's. Keys of the environment go to this machine, and to
 /// where the SDK's own variable leads (OPENAI_BASE_URL, ANTHROPIC_BASE_URL, GOOGLE_GEMINI_BASE_URL); elsewhere only with
 /// --send-environment. No key goes to what does not answer as keygate. With the admin token (KEYGATE_ADMIN_TOKEN, or
 /// that of the config) it asks the gateway itself for the cause. Every call is a GET or OPTIONS without content.
@@ -117,12 +117,12 @@ pub(super) fn doctor(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         url: url.clone(),
         path: &arguments.path,
         steps: Vec::new(),
-        notes: Vec::new(),
+        notes: environment::addresses(&url),
+        unsendable: Vec::new(),
     };
-    calls.notes = environment::addresses(&url);
     calls.run(arguments, extra);
     let mut notes = std::mem::take(&mut calls.notes);
-    let verdict = judge(&calls.steps, &running, arguments.origin.as_deref());
+    let verdict = judge(&calls.steps, &calls.unsendable, &running, arguments.origin.as_deref());
     if let Ok(status) = running.status()
         && let Some(mode) = status.pointer("/auth_mode/why").and_then(serde_json::Value::as_str)
     {
@@ -143,6 +143,8 @@ struct Calls<'a> {
     path: &'a str,
     steps: Vec<Step>,
     notes: Vec<String>,
+    /// Where a key came from that no header can hold, so that nothing was sent with it.
+    unsendable: Vec<&'static str>,
 }
 
 impl Calls<'_> {
@@ -158,10 +160,17 @@ impl Calls<'_> {
         if !extra.is_empty() {
             self.call(Kind::Client, "with the headers given", &Method::GET, &path, extra);
         }
-        for (what, sent) in arguments.key.iter().flat_map(|key| environment::one_at_a_time(key)) {
-            self.call(Kind::Client, &what, &Method::GET, &path, sent);
+        if let Some(key) = &arguments.key {
+            let calls = environment::one_at_a_time(key);
+            self.unsendable.extend(calls.is_empty().then_some("--key"));
+            for (what, sent) in calls {
+                self.call(Kind::Client, &what, &Method::GET, &path, sent);
+            }
         }
-        for sdk in environment::sdks() {
+        let environment = environment::Environment::read();
+        self.unsendable.extend(environment.unsendable);
+        self.notes.extend(environment.notes);
+        for sdk in environment.sdks {
             if arguments.send_environment || sdk.may_call(&self.url) {
                 self.call(Kind::Client, &sdk.what, &Method::GET, &path, sdk.sent);
             } else {

@@ -5,23 +5,71 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
+use crate::auth::is_credential_header;
+
 /// A variable, the header that an SDK makes of it, and what it puts before the value.
 type Variable = (&'static str, &'static str, &'static str);
 
-/// Each SDK: the variable with its base URL, and the headers that it makes of its others, in its order.
-const SDKS: &[(&str, &str, &[Variable])] = &[
-    ("OpenAI's SDK", "OPENAI_BASE_URL", &[("OPENAI_API_KEY", "authorization", "Bearer ")]),
-    (
-        "Anthropic's SDK",
-        "ANTHROPIC_BASE_URL",
-        &[("ANTHROPIC_API_KEY", "x-api-key", ""), ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer ")],
-    ),
-    (
-        "Google's SDK",
-        "GOOGLE_GEMINI_BASE_URL",
-        &[("GEMINI_API_KEY", "x-goog-api-key", ""), ("GOOGLE_API_KEY", "x-goog-api-key", "")],
-    ),
+/// What an SDK does with its variables. One that is empty counts as one that is not set, for each of them.
+struct Model {
+    name: &'static str,
+    /// The variable with its base URL.
+    address: &'static str,
+    variables: &'static [Variable],
+    takes: Takes,
+    /// The variable with header lines of the user's own, which come in place of the SDK's.
+    headers: Option<&'static str>,
+}
+
+/// Which of its variables an SDK takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// The first that is set.
+    First,
+    /// Every one, each in its header.
+    All,
+}
+
+/// As in openai 3.57, anthropic 2.13 and 1.17, and google-genai 3.6; a test compares those that are installed.
+const SDKS: &[Model] = &[
+    Model {
+        name: "OpenAI's SDK does",
+        address: "OPENAI_BASE_URL",
+        variables: &[("OPENAI_API_KEY", "authorization", "Bearer ")],
+        takes: Takes::First,
+        headers: Some("OPENAI_CUSTOM_HEADERS"),
+    },
+    Model {
+        name: "Anthropic's SDK does",
+        address: ANTHROPIC_ADDRESS,
+        variables: &[
+            ("ANTHROPIC_API_KEY", "authorization", "Bearer "),
+            ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer "),
+        ],
+        takes: Takes::First,
+        headers: ANTHROPIC_HEADERS,
+    },
+    Model {
+        name: "Claude Code and Anthropic's SDK before 2 do",
+        address: ANTHROPIC_ADDRESS,
+        variables: &[
+            ("ANTHROPIC_API_KEY", "x-api-key", ""),
+            ("ANTHROPIC_AUTH_TOKEN", "authorization", "Bearer "),
+        ],
+        takes: Takes::All,
+        headers: ANTHROPIC_HEADERS,
+    },
+    Model {
+        name: "Google's SDK does",
+        address: "GOOGLE_GEMINI_BASE_URL",
+        variables: &[("GOOGLE_API_KEY", "x-goog-api-key", ""), ("GEMINI_API_KEY", "x-goog-api-key", "")],
+        takes: Takes::First,
+        headers: None,
+    },
 ];
+
+const ANTHROPIC_ADDRESS: &str = "ANTHROPIC_BASE_URL";
+const ANTHROPIC_HEADERS: Option<&str> = Some("ANTHROPIC_CUSTOM_HEADERS");
 
 /// What an SDK would send.
 pub(super) struct Sdk {
@@ -31,6 +79,17 @@ pub(super) struct Sdk {
     pub(super) sent: HeaderMap,
     variables: String,
     address: &'static str,
+}
+
+/// What the SDKs make of the environment.
+#[derive(Default)]
+pub(super) struct Environment {
+    /// Their requests.
+    pub(super) sdks: Vec<Sdk>,
+    /// Variables that hold what no header can hold: the SDK fails before it sends anything.
+    pub(super) unsendable: Vec<&'static str>,
+    /// What else is worth to be told.
+    pub(super) notes: Vec<String>,
 }
 
 impl Sdk {
@@ -48,48 +107,105 @@ impl Sdk {
     }
 }
 
-/// `key` in each of the headers by itself.
+impl Environment {
+    /// What each SDK would send, for those that have a variable; nothing twice.
+    pub(super) fn read() -> Self {
+        let mut environment = Self::default();
+        for model in SDKS {
+            if let Some(sdk) = environment.request_of(model)
+                && !environment.sdks.iter().any(|other| other.sent == sdk.sent)
+            {
+                environment.sdks.push(sdk);
+            }
+        }
+        environment
+    }
+
+    fn request_of(&mut self, model: &Model) -> Option<Sdk> {
+        let (mut sent, mut names, mut empty) = (HeaderMap::new(), Vec::new(), None);
+        for (variable, name, before) in model.variables {
+            let Some(value) = std::env::var_os(variable) else { continue };
+            if value.is_empty() {
+                empty.get_or_insert(*variable);
+                continue;
+            }
+            match header_value(before, value.as_encoded_bytes()) {
+                Some(value) => sent.insert(HeaderName::from_static(name), value),
+                None => {
+                    self.unsendable.extend((!self.unsendable.contains(variable)).then_some(*variable));
+                    return None;
+                }
+            };
+            names.push(*variable);
+            if model.takes == Takes::First {
+                break;
+            }
+        }
+        if let (true, Some(variable)) = (names.is_empty(), empty) {
+            self.note(format!(
+                "{variable} is set and empty: an SDK then behaves as if it were not set, and sends no request"
+            ));
+        }
+        if names.is_empty() {
+            return None;
+        }
+        if let Some(variable) = model.headers
+            && own_headers(variable, &mut sent)
+        {
+            names.push(variable);
+        }
+        let variables = names.join(" and ");
+        let what = format!("as {} with {variables}", model.name);
+        Some(Sdk { what, sent, variables, address: model.address })
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
+/// Puts credentials of the user's own header lines in place of the SDK's; whether there are any.
+fn own_headers(variable: &str, sent: &mut HeaderMap) -> bool {
+    let lines = std::env::var(variable).unwrap_or_default();
+    let credential = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        let name = name.trim();
+        let name = is_credential_header(name).then(|| name.parse::<HeaderName>().ok())??;
+        Some((name, header_value("", value.trim().as_bytes())?))
+    };
+    let credentials: Vec<_> = lines.lines().filter_map(credential).collect();
+    let any = !credentials.is_empty();
+    for (name, value) in credentials {
+        sent.insert(name, value);
+    }
+    any
+}
+
+/// `key` in each of the headers by itself; none if no header can hold it.
 pub(super) fn one_at_a_time(key: &str) -> Vec<(String, HeaderMap)> {
     [("authorization", "Bearer "), ("x-api-key", ""), ("x-goog-api-key", "")]
         .into_iter()
         .filter_map(|(name, before)| {
             let label = if before.is_empty() { name.to_owned() } else { "Authorization: Bearer".to_owned() };
-            Some((format!("with --key as {label}"), header(name, &format!("{before}{key}"))?))
-        })
-        .collect()
-}
-
-/// What each SDK would send, for those that have a variable.
-pub(super) fn sdks() -> Vec<Sdk> {
-    SDKS.iter()
-        .filter_map(|(sdk, address, variables)| {
-            let mut headers = HeaderMap::new();
-            let mut names = Vec::new();
-            for (variable, name, before) in *variables {
-                let Ok(value) = std::env::var(variable) else { continue };
-                if let Some(header) = header(name, &format!("{before}{value}"))
-                    && !headers.contains_key(*name)
-                {
-                    headers.extend(header);
-                    names.push(*variable);
-                }
-            }
-            let variables = names.join(" and ");
-            let what = format!("as {sdk} does with {variables}");
-            (!names.is_empty()).then_some(Sdk { what, sent: headers, variables, address })
+            let value = header_value(before, key.as_bytes())?;
+            let sent = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+            Some((format!("with --key as {label}"), sent))
         })
         .collect()
 }
 
 /// Whether the SDKs would call this address at all.
 pub(super) fn addresses(url: &str) -> Vec<String> {
-    SDKS.iter()
-        .filter_map(|(_, variable, _)| {
-            let value = std::env::var(variable).ok()?;
-            let where_to = if same_place(&value, url) { "leads here" } else { "leads somewhere else" };
-            Some(format!("{variable} is set and {where_to}"))
-        })
-        .collect()
+    let mut variables: Vec<&str> = SDKS.iter().map(|model| model.address).collect();
+    variables.dedup();
+    let lead = |variable: &str| {
+        let value = std::env::var(variable).ok()?;
+        let where_to = if same_place(&value, url) { "leads here" } else { "leads somewhere else" };
+        Some(format!("{variable} is set and {where_to}"))
+    };
+    variables.into_iter().filter_map(lead).collect()
 }
 
 fn same_place(one: &str, other: &str) -> bool {
@@ -111,10 +227,9 @@ fn authority(url: &str) -> Option<String> {
     Some(format!("{host}:{}", uri.port_u16().unwrap_or(default)))
 }
 
-fn header(name: &'static str, value: &str) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).ok()?);
-    Some(headers)
+/// `None`: no header can hold it (RFC 9110 §5.5).
+fn header_value(before: &str, value: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&[before.as_bytes(), value].concat()).ok()
 }
 
 #[cfg(test)]

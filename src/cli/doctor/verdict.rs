@@ -26,14 +26,14 @@ pub(super) struct Verdict {
 }
 
 /// Finds the first thing that is wrong, in the order in which a request would meet it.
-pub(super) fn judge(steps: &[Step], running: &Running, origin: Option<&str>) -> Verdict {
+pub(super) fn judge(steps: &[Step], unsendable: &[&str], running: &Running, origin: Option<&str>) -> Verdict {
     let Some(health) = steps.first() else {
         return verdict("no_call", "nothing was called", "report this", 2);
     };
     let answer = match &health.outcome {
         Ok(answer) => answer,
         Err(trouble) => {
-            let (cause, fix, exit) = (unreached(*trouble).0, unreached(*trouble).1, unreached(*trouble).2);
+            let (cause, fix, exit) = unreached(*trouble);
             return verdict("unreachable", cause, fix, exit);
         }
     };
@@ -47,6 +47,9 @@ pub(super) fn judge(steps: &[Step], running: &Running, origin: Option<&str>) -> 
     let clients = steps.iter().filter(|step| step.kind == Kind::Client);
     if let Some(found) = clients.filter_map(|step| refused(step, running, rejected.as_deref())).next() {
         return found;
+    }
+    if let Some(from) = unsendable.first() {
+        return of_gateway(&diagnosis::unsendable(from));
     }
     if let Some(found) = steps
         .iter()
