@@ -178,13 +178,17 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
         let Some(connections) = &self.connections else { return service.await };
         let mut service = pin!(service);
         tokio::select! {
-            () = &mut service => {}
+            // First, for the listeners, in tasks of their own, may have closed before this one looks.
+            biased;
             () = told_to_stop(&mut shutdown) => {
-                // The listeners, in tasks of their own, close now. What comes after that, the end of every connection that
-                // waits for a request, is put off until those that came last have had the time for one.
+                // What comes after they have closed, the end of every connection that waits for a request, is put off until
+                // those that came last have had the time for one.
                 connections.first_requests().await;
                 connections.closing.send_replace(true);
                 service.await;
+            }
+            () = &mut service => {
+                connections.closing.send_replace(true);
             }
         }
         connections.closed.notify_one();
