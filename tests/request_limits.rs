@@ -124,3 +124,40 @@ fn an_expectation_that_nobody_knows_is_refused() {
     let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nExpect: tea\r\n\r\n");
     assert_eq!(outcome(&gateway.exchange(request)), (417, Some("expectation_failed")));
 }
+
+#[test]
+fn what_is_no_request_gets_an_answer_that_says_so() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let head = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n");
+    for bytes in [
+        format!("{}no colon\r\n\r\n", head("/v1/messages")),
+        format!("{}a: \u{7f}\r\n\r\n", head("/v1/messages")),
+        format!("{}\r\n", head("/v1/messages?a=\"b\"")),
+        format!("{}{}\r\n", head("/v1/messages"), "a: 1\r\n".repeat(300)),
+    ] {
+        let response = gateway.exchange(&bytes);
+        assert_eq!(outcome(&response), (400, Some("bad_request")), "{bytes:?}");
+        assert_eq!(response.header("connection"), Some("close"));
+        assert!(response.header("date").is_some(), "{response:?}");
+        let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        assert_eq!(body["type"], "error", "in the dialect of the path: {body}");
+        assert_eq!(body["request_id"].as_str(), response.header("x-request-id"));
+    }
+    let nothing = gateway.exchange("\u{1}\r\n\r\n");
+    assert_eq!(outcome(&nothing), (400, Some("bad_request")));
+    assert!(origin.received().is_empty());
+    gateway.program().wait_for_log("a warning", |line| line.contains("sent what is no request of HTTP"));
+}
+
+#[test]
+fn a_key_with_a_byte_that_no_field_may_hold_is_a_malformed_key() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    for value in [format!("{KEY}\u{7f}"), format!("\0{KEY}"), "\u{1}".to_owned()] {
+        let response =
+            gateway.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {value}\r\n\r\n"));
+        assert_eq!(outcome(&response), (401, Some("credential_malformed")), "{value:?}");
+    }
+    assert!(origin.received().is_empty());
+}

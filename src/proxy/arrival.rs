@@ -41,6 +41,11 @@ pub(super) fn note() {
     let _ = ARRIVED.try_with(|arrived| arrived.set(true));
 }
 
+/// Whether the header section of this task's exchange has not been read: whatever is written now is no answer to it.
+pub fn is_awaited() -> bool {
+    ARRIVED.try_with(|arrived| !arrived.get()).unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;

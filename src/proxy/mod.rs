@@ -36,10 +36,13 @@ mod reply;
 mod request_id;
 mod response;
 mod rewrite;
+mod unreadable;
 mod watch;
 mod websocket;
 
 pub use ctx::Ctx;
+pub use reply::unreadable as answer_to_unreadable;
+pub use unreadable::make_readable;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;

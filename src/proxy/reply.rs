@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -15,7 +15,7 @@ use super::dialect::{ApiError, Dialect};
 use super::fault::Fault;
 use super::headers::{X_KEYGATE_ERROR, X_REQUEST_ID};
 use super::limits;
-use super::{Ctx, browsers, refusals};
+use super::{Ctx, browsers, refusals, request_id, unreadable};
 use crate::auth::{Deny, HeaderSet};
 use crate::limit::Exceeded;
 use crate::policy::ProtocolKeys;
@@ -85,6 +85,34 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, ctx: &Ctx) -> Res
     };
     let error = ApiError { status: fault.status(), code: fault.code(), message: fault.message() };
     write(session, &Answer { error, extra: extra.as_slice() }, ctx).await
+}
+
+/// The answer to what is no request, in place of the one that Pingora wrote: a head and a body, after which the connection is
+/// closed. `first` are the first bytes that the client sent.
+pub fn unreadable(first: &[u8], pingoras: &[u8]) -> Vec<u8> {
+    let target = unreadable::target(first);
+    let path = target.split('?').next().unwrap_or_default();
+    let fault = Fault::BadRequest(
+        "This is no request of HTTP: a line without a colon, a byte that may not stand where it does, or more than 256 \
+         lines.",
+    );
+    let id = request_id::of(&HeaderMap::new());
+    let error = ApiError { status: fault.status(), code: fault.code(), message: fault.message() };
+    let body = Dialect::of(path, &HeaderMap::new(), None).body(&error, &id);
+    let (code, length, id) = (fault.code(), body.len(), id.to_str().unwrap_or_default());
+    let date = date_line(pingoras);
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\n{date}content-type: application/json\r\ncontent-length: {length}\r\n\
+         cache-control: no-store\r\nx-keygate-error: {code}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+/// The `Date` line of a head, with its end.
+fn date_line(head: &[u8]) -> &str {
+    let mut lines = head.split_inclusive(|&byte| byte == b'\n');
+    let is_date = |line: &&[u8]| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"date:"));
+    lines.find(is_date).and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default()
 }
 
 async fn write(session: &mut Session, answer: &Answer<'_>, ctx: &Ctx) -> Result<()> {

@@ -13,7 +13,7 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 /// Lets one warning of each kind through now and then.
 #[derive(Debug, Default)]
-pub(super) struct Lid([AtomicU64; 3]);
+pub(super) struct Lid([AtomicU64; 4]);
 
 impl Lid {
     /// Whether a warning of this kind may go out at `now`, counted from any moment.

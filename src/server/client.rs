@@ -3,6 +3,8 @@
 //! What Pingora sets up to read a request is some 15 KiB, the future of the whole exchange, beside its read buffers. It is
 //! set up here only once the first bytes of a request are there; they are read into the stack, and given to Pingora as soon
 //! as it asks. An idle connection holds the socket and little else.
+//!
+//! It is also the one place that sees what Pingora makes of bytes that are no request.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,11 +12,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{ALPN, Ssl, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::admission;
+use super::listener::Connections;
 use crate::connection::passes_on;
+use crate::proxy::{answer_to_unreadable, arrival, make_readable};
+use crate::telemetry::metrics::RefusedConnection;
 
 /// The most of a request that is read at first: nearly every request to a language model that has no image in it.
 const FIRST: usize = 8 * 1024;
@@ -23,14 +30,18 @@ const FIRST: usize = 8 * 1024;
 #[derive(Debug)]
 pub(super) struct ClientConnection {
     stream: Stream,
-    /// What was read of the next request and not yet asked for.
-    ahead: Vec<u8>,
+    connections: Arc<Connections>,
+    /// The first bytes of a request, until its answer begins.
+    first: Vec<u8>,
+    /// How many of them Pingora has.
     given: usize,
+    /// What is left of an answer in place of Pingora's.
+    instead: Bytes,
 }
 
 impl ClientConnection {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, ahead: Vec::new(), given: 0 }
+    pub(super) fn new(stream: Stream, connections: Arc<Connections>) -> Self {
+        Self { stream, connections, first: Vec::new(), given: 0, instead: Bytes::new() }
     }
 
     /// Waits for the next request to begin; `false` if the client closes the connection instead.
@@ -42,16 +53,37 @@ impl ClientConnection {
     }
 
     fn poll_begins(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.given < self.ahead.len() {
+        if self.given < self.first.len() {
             return Poll::Ready(Ok(true));
         }
         let mut room = [MaybeUninit::uninit(); FIRST];
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
         self.given = 0;
-        self.ahead.clear();
-        self.ahead.extend_from_slice(read.filled());
-        Poll::Ready(Ok(!self.ahead.is_empty()))
+        self.first.clear();
+        self.first.extend_from_slice(read.filled());
+        make_readable(&mut self.first);
+        Poll::Ready(Ok(!self.first.is_empty()))
+    }
+
+    /// Writes an answer in place of the one that Pingora has for what it cannot read. It writes the head of that at once, and
+    /// there is nothing else.
+    fn poll_instead(&mut self, context: &mut Context<'_>, pingoras: &[u8]) -> Poll<io::Result<usize>> {
+        if self.instead.is_empty() {
+            self.instead = answer_to_unreadable(&self.first, pingoras).into();
+            let client =
+                admission::client_of(&self.stream).map_or_else(|| "?".to_owned(), |ip| ip.to_string());
+            let what = format_args!("{client} sent what is no request of HTTP");
+            self.connections.refused(RefusedConnection::Unreadable, what);
+        }
+        while !self.instead.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(pingoras.len()))
     }
 }
 
@@ -61,16 +93,13 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let ahead = self.ahead.get(self.given..).unwrap_or_default();
-        if ahead.is_empty() {
+        let rest = self.first.get(self.given..).unwrap_or_default();
+        if rest.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
-        let now = ahead.len().min(buffer.remaining());
-        buffer.put_slice(ahead.get(..now).unwrap_or_default());
+        let now = rest.len().min(buffer.remaining());
+        buffer.put_slice(rest.get(..now).unwrap_or_default());
         self.given += now;
-        if self.given == self.ahead.len() {
-            (self.given, self.ahead) = (0, Vec::new());
-        }
         Poll::Ready(Ok(()))
     }
 }
@@ -81,6 +110,9 @@ impl AsyncWrite for ClientConnection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if arrival::is_awaited() && bytes.starts_with(b"HTTP/1.1 400 ") {
+            return self.poll_instead(context, bytes);
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

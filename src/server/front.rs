@@ -71,7 +71,7 @@ impl Front {
     /// One request after another, until the client closes or the connection must be closed.
     async fn serve_http1(&self, proxy: &Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
         let header_timeout = self.limits.header_timeout;
-        let mut connection = Box::new(ClientConnection::new(stream));
+        let mut connection = Box::new(ClientConnection::new(stream, Arc::clone(&self.connections)));
         let mut closing = self.connections.closing();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {

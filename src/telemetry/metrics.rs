@@ -272,11 +272,13 @@ pub enum RefusedConnection {
     PerClient = 1,
     /// A trusted proxy did not say in time, or not readably, whose it is.
     ProxyProtocol = 2,
+    /// Its client sent what is no request of HTTP.
+    Unreadable = 3,
 }
 
 impl RefusedConnection {
     /// The values of the label, in the order of the variants.
-    const NAMES: [&str; 3] = ["total", "per_client", "proxy_protocol"];
+    const NAMES: [&str; 4] = ["total", "per_client", "proxy_protocol", "unreadable"];
 }
 
 /// What became of a line of the access log.
