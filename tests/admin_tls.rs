@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use tempfile::TempDir;
 
 use crate::admin::TOKEN;
-use crate::support::{Authority, Client, Gateway, Origin, config, keygate, replace, run_to_end, wait_for};
+use crate::support::{
+    Authority, Client, Gateway, Origin, config, keygate, replace, run_to_end, wait_for, without_sdk_variables,
+};
 
 /// A config whose admin listener, on this address, shows the certificate `admin.pem`.
 fn with_tls(origin: &Origin, listen: &str) -> String {
@@ -114,4 +116,72 @@ fn the_command_line_knows_the_certificate_from_the_config() {
     let (code, _, error) = asking("other.pem, key: other.key");
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("certificate"), "{error}");
+}
+
+#[test]
+fn explain_and_doctor_know_the_certificate_from_the_config() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(&authority, &with_tls(&origin, "127.0.0.1:0"));
+    let denied = gateway.exchange("GET / HTTP/1.1\r\nHost: x\r\nx-api-key: wrong\r\n\r\n");
+    assert_eq!(denied.status, 401);
+    let id = denied.header("x-request-id").unwrap().to_owned();
+    let file = gateway.directory.path().join("asking.yaml");
+    let text = with_tls(&origin, &gateway.admin().to_string());
+    authority.write(gateway.directory.path(), "other", &["gateway.test"]);
+    let run = |words: &[&str], certificate: &str| {
+        std::fs::write(&file, text.replace("admin.pem, key: admin.key", certificate)).unwrap();
+        let mut command = keygate(words);
+        without_sdk_variables(&mut command);
+        command.args(["-c", file.to_str().unwrap()]).env_remove("KEYGATE_ADMIN_TOKEN");
+        let output = run_to_end(command);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let (own, other) = ("admin.pem, key: admin.key", "other.pem, key: other.key");
+    let explain = ["explain", "--id", &id];
+    let explained = wait_for("an explained denial", || {
+        let said = run(&explain, own);
+        (!said.contains("remembers no denial")).then_some(said)
+    });
+    assert!(explained.contains("GET / from 127.0.0.1"), "{explained}");
+    let url = format!("http://{}", gateway.address());
+    let doctor = ["doctor", &url, "--key", "sk-wrong"];
+    let said = run(&doctor, own);
+    assert!(said.contains("the gateway says: Every request needs a key"), "{said}");
+
+    // Whoever has another certificate gets no token, whatever the address is called.
+    let port = gateway.admin().port();
+    let named = format!("https://localhost:{port}");
+    assert!(run(&[&explain[..], &["--admin", &named]].concat(), own).contains("GET / from 127.0.0.1"));
+    for words in [&explain[..], &[&explain[..], &["--admin", &named]].concat()] {
+        let refused = run(words, other);
+        assert!(refused.contains("invalid peer certificate"), "{refused}");
+    }
+    assert!(!run(&doctor, other).contains("the gateway says"));
+    let clear = run(&[&explain[..], &["--admin", &format!("http://localhost:{port}")]].concat(), own);
+    assert!(clear.contains("the admin listener of this config speaks TLS"), "{clear}");
+}
+
+#[test]
+fn where_no_config_knows_the_certificate_the_authorities_of_the_system_do() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(&authority, &with_tls(&origin, "127.0.0.1:0"));
+    let elsewhere = TempDir::new().unwrap();
+    let authorities = elsewhere.path().join("authorities.pem");
+    std::fs::write(&authorities, authority.pem()).unwrap();
+    authority.write(gateway.directory.path(), "admin", &["localhost"]);
+    wait_for("the new certificate", || {
+        Client::connect_tls(here(&gateway), "localhost", &authority.client(&[])).ok()
+    });
+    let asked = |host: &str, trusted: bool| {
+        let url = format!("https://{host}:{}", gateway.admin().port());
+        let mut command = keygate(["explain", "--id", "none", "--admin", &url]);
+        command.current_dir(elsewhere.path()).env("KEYGATE_ADMIN_TOKEN", TOKEN);
+        if trusted {
+            command.env("SSL_CERT_FILE", &authorities);
+        }
+        String::from_utf8(run_to_end(command).stderr).unwrap()
+    };
+    assert!(asked("localhost", true).contains("remembers no denial"), "{}", asked("localhost", true));
+    assert!(asked("localhost", false).contains("invalid peer certificate"));
+    assert!(asked("127.0.0.1", true).contains("invalid peer certificate"), "the name counts");
 }

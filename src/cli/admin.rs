@@ -1,7 +1,5 @@
 //! `keygate admin`: asks a gateway that runs, and changes its config, through its admin API.
 
-mod connection;
-mod pinned;
 mod show;
 
 use std::path::PathBuf;
@@ -11,9 +9,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::admin_api::AdminApi;
 use super::{EXIT_CONFIG, config_file, print, print_error};
+use crate::config;
 use crate::server::{ConfigSource, Rejected};
-use connection::Gateway;
 use show::text;
 
 /// Ask a gateway that runs, or change its config.
@@ -130,16 +129,19 @@ enum Setting {
 
 pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = config_file(arguments.config.as_deref());
-    let loaded = match ConfigSource::File(file).load(&[], 1, None) {
-        Ok(loaded) => loaded,
-        Err(Rejected(problems)) => {
+    // A file that says what it says, though the gateway may not take it: what it runs with can still be asked.
+    let Ok(loaded) = config::load(&file, &|name| std::env::var(name).ok()) else {
+        if let Err(Rejected(problems)) = ConfigSource::File(file).load(&[], 1, None) {
             problems.iter().for_each(|problem| print_error(problem));
-            return Ok(ExitCode::from(EXIT_CONFIG));
         }
+        return Ok(ExitCode::from(EXIT_CONFIG));
     };
-    let listen = loaded.compiled.startup.admin.context("`admin.enabled` is false in this config")?;
-    let token = loaded.config.admin.token.context("this config has no `admin.token`")?.value;
-    let gateway = Gateway { listen, certificates: loaded.compiled.snapshot.admin_certificates, token };
+    let admin = &loaded.config.admin;
+    if !admin.enabled {
+        bail!("`admin.enabled` is false in this config");
+    }
+    let token = admin.token.as_ref().context("this config has no `admin.token`")?.value.clone();
+    let gateway = AdminApi::of(admin, Some(token));
     match &arguments.question {
         Question::Status => look(&gateway, "GET /api/status", show::status),
         Question::Keys { change: None } => look(&gateway, "GET /api/keys", show::keys),
@@ -158,7 +160,7 @@ pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn look(gateway: &Gateway, request: &str, show: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+fn look(gateway: &AdminApi, request: &str, show: fn(&Value) -> String) -> anyhow::Result<ExitCode> {
     let (code, answer) = gateway.ask(request, None)?;
     refused(&answer)?;
     print(show(&answer).trim_end())?;
@@ -166,7 +168,7 @@ fn look(gateway: &Gateway, request: &str, show: fn(&Value) -> String) -> anyhow:
 }
 
 /// A change of the file as it is now. A key that was made is the only line of standard output.
-fn change(gateway: &Gateway, request: &str, body: &Value) -> anyhow::Result<ExitCode> {
+fn change(gateway: &AdminApi, request: &str, body: &Value) -> anyhow::Result<ExitCode> {
     let (_, config) = gateway.ask("GET /api/config", None)?;
     refused(&config)?;
     if let Some(why) = config.get("not_editable").and_then(Value::as_str) {
@@ -183,7 +185,7 @@ fn change(gateway: &Gateway, request: &str, body: &Value) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn drain(gateway: &Gateway, (upstream, peer): (&str, &str), drain: bool) -> anyhow::Result<ExitCode> {
+fn drain(gateway: &AdminApi, (upstream, peer): (&str, &str), drain: bool) -> anyhow::Result<ExitCode> {
     let request = format!("PATCH /api/upstreams/{}/peers/{}", in_path(upstream), in_path(peer));
     change(gateway, &request, &json!({"drain": drain}))
 }
@@ -196,7 +198,7 @@ fn refused(answer: &Value) -> anyhow::Result<()> {
 }
 
 /// Prints denials until the gateway ends.
-fn follow(gateway: &Gateway) -> anyhow::Result<ExitCode> {
+fn follow(gateway: &AdminApi) -> anyhow::Result<ExitCode> {
     let mut denial = false;
     let mut refusal = String::new();
     gateway.follow("GET /api/events", |line| {
@@ -214,7 +216,7 @@ fn follow(gateway: &Gateway) -> anyhow::Result<ExitCode> {
 }
 
 impl KeyChange {
-    fn make(&self, gateway: &Gateway) -> anyhow::Result<ExitCode> {
+    fn make(&self, gateway: &AdminApi) -> anyhow::Result<ExitCode> {
         let of = |method: &str, name: &str| format!("{method} /api/keys/{}", in_path(name));
         match self {
             Self::Create { name, expires_at } => {
@@ -228,7 +230,7 @@ impl KeyChange {
 }
 
 impl Setting {
-    fn make(&self, gateway: &Gateway) -> anyhow::Result<ExitCode> {
+    fn make(&self, gateway: &AdminApi) -> anyhow::Result<ExitCode> {
         match self {
             Self::AuthMode { mode } => {
                 change(gateway, "PUT /api/config/auth_mode", &json!({"auth_mode": mode}))

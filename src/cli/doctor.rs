@@ -111,7 +111,13 @@ pub(super) fn doctor(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         super::print_error("error: a header is written `Name: value`");
         return Ok(ExitCode::from(super::EXIT_CONFIG));
     };
-    let running = Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref());
+    let running = match Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref()) {
+        Ok(running) => running,
+        Err(error) => {
+            super::print_error(&format!("error: {error:#}"));
+            return Ok(ExitCode::from(super::EXIT_CONFIG));
+        }
+    };
     let mut calls = Calls {
         client: Client::new(),
         url: url.clone(),

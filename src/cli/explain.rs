@@ -114,7 +114,13 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// A request that the running gateway refused.
 fn of_denial(id: &str, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let running = Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref());
+    let running = match Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref()) {
+        Ok(running) => running,
+        Err(error) => {
+            print_error(&format!("error: {error:#}"));
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
     let denial = match running.denial(id) {
         Ok(denial) => denial,
         Err(no_answer) => {
@@ -137,8 +143,8 @@ fn in_words(denial: &Value) -> String {
 
 fn why_not(no_answer: &NoAnswer, id: &str) -> String {
     match no_answer {
-        NoAnswer::Unreachable(url, _) => {
-            format!("no admin API answers at {url}; `--admin URL` names another")
+        NoAnswer::Unreachable(url, why) => {
+            format!("no admin API answers at {url} ({why}); `--admin URL` names another")
         }
         NoAnswer::Refused(message) => message.clone(),
         NoAnswer::NotFound => {

@@ -1,4 +1,4 @@
-//! A small HTTP client, for `keygate doctor` and for asking a gateway that runs.
+//! A small HTTP client, for `keygate doctor`.
 
 use std::io;
 use std::time::Duration;

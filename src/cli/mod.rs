@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. The only place that speaks on standard output and error.
 
 mod admin;
+mod admin_api;
 mod check;
 mod doctor;
 mod embedded;

@@ -1,28 +1,28 @@
-//! Asks a gateway that runs, through its admin API.
+//! What `explain` and `doctor` ask a gateway that runs, through its admin API.
 
 use std::path::Path;
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::Value;
 
-use super::http_client::{Client, Trouble};
+use super::admin_api::AdminApi;
 use crate::config;
+use crate::secret::Secret;
 
 /// Where the token is, if the config does not tell it.
 pub(super) const TOKEN_VARIABLE: &str = "KEYGATE_ADMIN_TOKEN";
 
+/// How long it may take: the answer is wanted within a second, and a dead address must not look like a slow one.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The admin API of a gateway.
-pub(super) struct Running {
-    url: String,
-    token: Option<String>,
-    client: Client,
-}
+pub(super) struct Running(AdminApi);
 
 /// Why it does not answer the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoAnswer {
-    /// It is not reached.
-    Unreachable(String, Trouble),
+    /// It is not reached: where, and why not.
+    Unreachable(String, String),
     /// It has no token, or another.
     Refused(String),
     /// It does not know.
@@ -31,26 +31,25 @@ pub(super) enum NoAnswer {
 
 impl Running {
     /// The one that the config names; `url` in place of its address, the token of the environment in place of its own.
-    pub(super) fn of(file: &Path, url: Option<&str>) -> Self {
-        let loaded =
-            config::load(file, &|name| std::env::var(name).ok()).ok().map(|loaded| loaded.config.admin);
-        let listen =
-            loaded.as_ref().map_or_else(|| config::Admin::default().listen, |admin| admin.listen.clone());
-        let tls = loaded.as_ref().is_some_and(|admin| admin.tls.is_some());
-        let scheme = if tls { "https" } else { "http" };
-        let from_file = loaded.and_then(|admin| Some(admin.token?.value.expose().to_owned()));
+    ///
+    /// # Errors
+    /// `url` cannot be used.
+    pub(super) fn of(file: &Path, url: Option<&str>) -> anyhow::Result<Self> {
+        let loaded = config::load(file, &|name| std::env::var(name).ok());
+        let admin = loaded.map(|loaded| loaded.config.admin).unwrap_or_default();
         let from_environment = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-        Self {
-            url: url
-                .map_or_else(|| format!("{scheme}://{listen}"), |url| url.trim_end_matches('/').to_owned()),
-            token: from_environment.or(from_file),
-            client: Client::new(),
-        }
+        let from_file = || admin.token.as_ref().map(|token| token.value.clone());
+        let token = from_environment.map(Secret::new).or_else(from_file);
+        let api = AdminApi::of(&admin, token).within(TIMEOUT);
+        Ok(Self(match url {
+            Some(url) => api.at(url)?,
+            None => api,
+        }))
     }
 
     /// Whether it could be asked at all.
     pub(super) fn has_token(&self) -> bool {
-        self.token.is_some()
+        self.0.has_token()
     }
 
     /// A denial by its request id.
@@ -68,22 +67,12 @@ impl Running {
     }
 
     fn get(&self, path: &str) -> Result<Value, NoAnswer> {
-        let mut headers = HeaderMap::new();
-        if let Some(token) = &self.token
-            && let Ok(value) = HeaderValue::try_from(format!("Bearer {token}"))
-        {
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        let url = format!("{}{path}", self.url);
-        let answer = self
-            .client
-            .send(&Method::GET, &url, &headers)
-            .map_err(|trouble| NoAnswer::Unreachable(self.url.clone(), trouble))?;
-        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match answer.status {
-            200 => Ok(json),
-            404 => Err(NoAnswer::NotFound),
-            _ => {
+        let unreachable =
+            |error: anyhow::Error| NoAnswer::Unreachable(self.0.url(), error.root_cause().to_string());
+        match self.0.ask(&format!("GET {path}"), None).map_err(unreachable)? {
+            (200, json) => Ok(json),
+            (404, _) => Err(NoAnswer::NotFound),
+            (_, json) => {
                 let message =
                     json.pointer("/error/message").and_then(Value::as_str).unwrap_or("no admin API");
                 Err(NoAnswer::Refused(message.to_owned()))
