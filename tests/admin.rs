@@ -1,10 +1,13 @@
 //! The admin API: who may, what it tells, what it does.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::support::{Client, Gateway, KEY, Origin, Response, config, keygate, run_to_end};
+use crate::support::{
+    Client, Gateway, KEY, Origin, PATIENCE, Response, config, keygate, run_to_end, wait_for,
+};
 
 pub(crate) const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 
@@ -255,4 +258,39 @@ fn keys_and_upstreams_are_listed_without_a_secret() {
     for request in ["GET /api/keys", "GET /api/upstreams"] {
         assert_eq!(send(gateway.admin(), request, "").status, 401, "{request}");
     }
+}
+
+/// A connection to `to` that comes from this address of this machine.
+fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// The answer to a request on this connection; empty if that is closed.
+fn answered(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    if stream.write_all(request).is_ok() {
+        let _ = stream.read_to_string(&mut answer);
+    }
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn silent_connections_of_one_address_leave_room_for_others() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&administered("strict", &origin));
+    let admin = gateway.admin();
+    let from = |address: &str| connect_from(address, admin);
+    let silent: Vec<TcpStream> = (0..32).map(|_| from("127.0.0.2")).collect();
+    assert_eq!(answered(from("127.0.0.2")), "", "it has as many as it may");
+    assert_eq!(answered(from("127.0.0.3")), "HTTP/1.1 200 OK");
+    gateway.program().wait_for_log("whose it was", |line| {
+        line.contains("admin: a connection of 127.0.0.2 was closed: it has 32 already")
+    });
+    drop(silent);
+    wait_for("a place", || (answered(from("127.0.0.2")) == "HTTP/1.1 200 OK").then_some(()));
 }

@@ -28,7 +28,7 @@ use crate::policy::AdminToken;
 use crate::telemetry::denial_records::Denial;
 use live::Live;
 
-/// Streams at a time: a quarter of the connections, so that there are always some for questions.
+/// Streams at a time: half of the connections that one address may have, so that there are always some for questions.
 pub(super) const MOST_STREAMS: usize = 16;
 
 /// Between two `live` events.

@@ -1,9 +1,9 @@
 //! Accepts the admin API's connections, within limits.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -18,9 +18,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::reply::Refusal;
+use crate::limit::Clients;
 
-/// Connections at a time: an operator, a page with a few streams, several scrapers. More wait in the kernel.
-const MOST_CONNECTIONS: usize = 64;
+/// Connections at a time: operators, pages with a few streams, several scrapers. More wait in the kernel.
+const MOST_CONNECTIONS: usize = 256;
+
+/// Connections of one address, or one /64 of IPv6: an eighth, so that whoever keeps silent ones does not hold all of it. A
+/// browser has six; behind one address there are several. More are closed as they come.
+const MOST_PER_CLIENT: usize = 32;
+
+/// How far apart warnings are.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 /// How long a client may take for a header section, and be idle before it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,9 +52,15 @@ pub(super) async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, routes
         Err(error) => return log::error!("the admin API is not served: {error}"),
     };
     let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let clients = Clients::default();
+    let mut warned = None;
     while let Ok(place) = Arc::clone(&free).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, client)) => {
+                let Some(own_place) = clients.admit(client.ip(), MOST_PER_CLIENT) else {
+                    warn_now_and_then(&mut warned, client.ip());
+                    continue;
+                };
                 let (routes, tls) = (routes.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
@@ -57,7 +71,7 @@ pub(super) async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, routes
                             }
                         }
                     }
-                    drop(place);
+                    drop((place, own_place));
                 });
             }
             Err(error) => {
@@ -65,6 +79,14 @@ pub(super) async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, routes
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// A flood of connections cannot fill the disk.
+fn warn_now_and_then(warned: &mut Option<Instant>, client: IpAddr) {
+    if warned.is_none_or(|at| at.elapsed() >= BETWEEN_WARNINGS) {
+        log::warn!("admin: a connection of {client} was closed: it has {MOST_PER_CLIENT} already");
+        *warned = Some(Instant::now());
     }
 }
 

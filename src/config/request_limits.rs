@@ -51,7 +51,7 @@ pub struct ConnectionLimits {
     #[serde(deserialize_with = "units::number::<1, 10_000_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub total: usize,
-    /// Connections from one address; more are closed as they come. Behind a load balancer that is one address for all.
+    /// Connections from one address (IPv6: one /64); more are closed as they come. Behind a load balancer that is one address for all.
     #[serde(deserialize_with = "units::number::<1, 10_000_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub per_client: usize,

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use super::{Allowance, Exceeded};
+use super::{Allowance, Exceeded, network};
 use crate::clock::Ticks;
 use crate::policy::Rate;
 
@@ -32,14 +32,6 @@ impl Failures {
             Ok(_) => Ok(()),
             Err(retry_after) => Err(Exceeded::Failures { rate, retry_after }),
         }
-    }
-}
-
-/// One caller has one IPv4 address, but a whole /64 of IPv6 (RFC 6177 §2).
-fn network(client: IpAddr) -> u128 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => u32::from(address).into(),
-        IpAddr::V6(address) => u128::from(address) & !u128::from(u64::MAX),
     }
 }
 

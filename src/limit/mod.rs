@@ -1,13 +1,16 @@
-//! How much a key may use: requests in a time, requests at once; and how often a caller may be wrong.
+//! How much a key may use: requests in a time, requests at once; and how often a caller may be wrong, how many connections
+//! it may have.
 //!
 //! Counted here, decided in the config. Nothing waits and nothing is locked: each key has eight bytes of its own that
 //! all threads change in one step. A [`Ledger`] belongs to one generation of the policy and takes over what the one
 //! before it had counted, by the names of the keys.
 
+mod clients;
 mod failures;
 mod gcra;
 mod ledger;
 
+pub use clients::{Clients, Place};
 pub use failures::Failures;
 pub use gcra::{Allowance, Spent};
 pub use ledger::{Counted, Ledger, Running};
@@ -15,6 +18,7 @@ pub use ledger::{Counted, Ledger, Running};
 use std::time::Duration;
 
 use crate::policy::Rate;
+use std::net::IpAddr;
 
 /// What was too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,5 +76,13 @@ impl Exceeded {
                 "Too many wrong keys came from this address. A right key is accepted at any time.".to_owned()
             }
         }
+    }
+}
+
+/// One caller has one IPv4 address, but a whole /64 of IPv6 (RFC 6177 §2).
+fn network(client: IpAddr) -> u128 {
+    match client.to_canonical() {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => u128::from(address) & !u128::from(u64::MAX),
     }
 }

@@ -13,11 +13,12 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
 
-use super::admission::{self, Clients, Place};
+use super::admission;
 use super::client::ClientConnection;
 use super::h2c;
 use super::listener::Connections;
 use super::proxy_protocol::{self, ProxyProtocol};
+use crate::limit::{Clients, Place};
 use crate::policy::{ConnectionLimits, PolicyHandle};
 use crate::proxy::{Gateway, Live, arrival};
 use crate::telemetry::metrics::RefusedConnection;

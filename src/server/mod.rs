@@ -46,7 +46,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::admin::{self, Process, ReloadLog};
 use crate::clock;
-use crate::limit::Ledger;
+use crate::limit::{Clients, Ledger};
 use crate::origin::Origin;
 use crate::policy::{AdminListen, Compiled, PolicyHandle, Snapshot, Startup};
 use crate::proxy::{Gateway, Live};
@@ -54,7 +54,6 @@ use crate::telemetry::access_log::{self, AccessLog};
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Fleet, Http1Connector, MAX_ATTEMPTS, resolve};
-use admission::Clients;
 use bind::BoundListener;
 use front::{Front, Proxy};
 use listener::{Connections, Endpoint, ListeningService};
