@@ -86,6 +86,9 @@ fn keys_and_settings_are_changed_from_a_terminal() {
     let alice = done(&["keys", "create", "alice/a", "--expires-at", "2031-01-31T00:00:00Z"]);
     assert!(alice.starts_with("kg_") && !alice.contains('\n'), "the key alone: {alice}");
     assert_eq!(status_with(&gateway, &alice), 200);
+    done(&["keys", "expire", "alice/a", "2020-01-31T00:00:00Z"]);
+    assert_eq!(status_with(&gateway, &alice), 401);
+    done(&["keys", "expire", "alice/a", "never"]);
     done(&["keys", "disable", "alice/a"]);
     assert_eq!(status_with(&gateway, &alice), 401);
     done(&["keys", "enable", "alice/a"]);
@@ -105,6 +108,7 @@ fn keys_and_settings_are_changed_from_a_terminal() {
     assert!(done(&["status"]).contains("all_except_health"));
     for (words, message) in [
         (&["set", "auth_mode", "on"][..], "`auth_mode` is one of"),
+        (&["keys", "expire", "alice/a", "tomorrow"], "expected a time such as 2027-01-31T00:00:00Z"),
         (&["keys", "disable", "nobody"], "There is none of this name"),
         (&["keys", "create", "api_key"], "`api_key` is the name of the primary key"),
     ] {

@@ -15,6 +15,8 @@ mod admin_browser;
 mod admin_changes;
 /// `keygate admin`: a gateway that runs, asked and changed from a terminal.
 mod admin_command;
+/// What the admin API tells of keys.
+mod admin_keys;
 /// The admin API as things happen: events, and requests that are pasted.
 mod admin_live;
 /// The description of the admin API: every route, every answer, every refusal.

@@ -30,7 +30,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>) -> Result<Response, Refusa
     let config = api.ask(Order::Show).await?;
     let last_reload = api.handles.reloads.last();
     let mut body = Value::Null;
-    api.handles.in_force.show(&mut |policy, _| {
+    api.handles.in_force.show(&mut |policy, _, _| {
         body = json!(Shown {
             config: &config,
             generation: policy.generation,

@@ -32,7 +32,7 @@ pub(super) async fn show(
 ) -> Result<Json<Shown>, Refusal> {
     let around = Circumstances { rejected: api.handles.reloads.rejected_problem() };
     let mut denial: Option<Denial> = None;
-    api.handles.in_force.show(&mut |policy, _| {
+    api.handles.in_force.show(&mut |policy, _, _| {
         denial = api.handles.denials.records().find(policy, &around, &request_id);
     });
     let denial = denial.ok_or(Refusal::NotFound)?;

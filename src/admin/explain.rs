@@ -66,7 +66,7 @@ pub(super) async fn explain(
     let request = asked.request().map_err(|why| Refusal::BadRequest(why.to_string()))?;
     let around = Circumstances { rejected: api.handles.reloads.rejected_problem() };
     let mut explanation = None;
-    api.handles.in_force.show(&mut |policy, _| {
+    api.handles.in_force.show(&mut |policy, _, _| {
         let mut found = request.explain(policy, client, clock::now());
         found.consider(&around);
         explanation = Some(found);

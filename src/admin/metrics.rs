@@ -14,7 +14,7 @@ use crate::upstream::Fleet;
 
 pub(super) async fn show(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let mut text = String::new();
-    api.handles.in_force.show(&mut |policy, fleet| {
+    api.handles.in_force.show(&mut |policy, fleet, _| {
         text = api.handles.metrics.render(&scrape(&api, policy, fleet));
     });
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text)

@@ -57,6 +57,7 @@ use axum::routing::{get, patch, post, put};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::UnixSeconds;
+use crate::limit::Ledger;
 use crate::policy::{AdminListen, AdminToken, Exposure, Snapshot};
 use crate::telemetry::denial_log::Denials;
 use crate::telemetry::in_flight::InFlight;
@@ -70,8 +71,8 @@ const MOST_BYTES: usize = 64 * 1024;
 
 /// What is in force now, whoever keeps it.
 pub trait InForce: Send + Sync {
-    /// Shows the policy and its peers to `look`. They do not change while it looks.
-    fn show(&self, look: &mut dyn FnMut(&Snapshot, &Fleet));
+    /// Shows the policy, its peers and what its keys have used to `look`. They belong together while it looks.
+    fn show(&self, look: &mut dyn FnMut(&Snapshot, &Fleet, &Ledger));
 }
 
 /// All that the admin API reads and asks for.
@@ -121,14 +122,14 @@ impl Api {
     /// The token that counts now.
     fn token(&self) -> Option<AdminToken> {
         let mut token = None;
-        self.handles.in_force.show(&mut |policy, _| token = policy.admin_token);
+        self.handles.in_force.show(&mut |policy, _, _| token = policy.admin_token);
         token
     }
 
     /// Whether a certificate of the admin listener is for this name.
     fn is_certified(&self, name: &str) -> bool {
         let mut certified = false;
-        self.handles.in_force.show(&mut |policy, _| certified = policy.admin_certificates.is_for(name));
+        self.handles.in_force.show(&mut |policy, _, _| certified = policy.admin_certificates.is_for(name));
         certified
     }
 

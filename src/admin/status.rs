@@ -46,7 +46,7 @@ struct Listener {
 
 pub(super) async fn show(State(api): State<Arc<Api>>) -> Json<Option<Status>> {
     let mut status = None;
-    api.handles.in_force.show(&mut |policy, _| status = Some(Status::of(&api, policy)));
+    api.handles.in_force.show(&mut |policy, _, _| status = Some(Status::of(&api, policy)));
     Json(status)
 }
 

@@ -38,7 +38,7 @@ impl fmt::Debug for InForce {
 impl ResolvesServerCert for InForce {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let mut found = None;
-        self.0.upgrade()?.handles.in_force.show(&mut |policy, _| {
+        self.0.upgrade()?.handles.in_force.show(&mut |policy, _, _| {
             found = policy
                 .admin_certificates
                 .find(hello.server_name())

@@ -69,7 +69,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Upstreams> {
         resolved: peer.addresses(),
         addresses: Address::all(peer),
     };
-    api.handles.in_force.show(&mut |_, fleet| {
+    api.handles.in_force.show(&mut |_, fleet, _| {
         upstreams = fleet
             .upstreams()
             .map(|upstream| Upstream {

@@ -103,6 +103,13 @@ enum KeyChange {
         /// Whose it is.
         name: String,
     },
+    /// Change until when a key counts.
+    Expire {
+        /// Whose it is.
+        name: String,
+        /// As RFC 3339, or `never`.
+        time: String,
+    },
     /// Take a key out of the config.
     Remove {
         /// Whose it is.
@@ -224,6 +231,10 @@ impl KeyChange {
             }
             Self::Enable { name } => change(gateway, &of("PATCH", name), &json!({"enabled": true})),
             Self::Disable { name } => change(gateway, &of("PATCH", name), &json!({"enabled": false})),
+            Self::Expire { name, time } => {
+                let end = if time == "never" { Value::Null } else { time.as_str().into() };
+                change(gateway, &of("PATCH", name), &json!({"expires_at": end}))
+            }
             Self::Remove { name } => change(gateway, &of("DELETE", name), &Value::Null),
         }
     }

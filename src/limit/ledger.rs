@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Allowance, Exceeded, Failures, Spent};
+use super::{Allowance, Exceeded, Failures, LastUsed, Spent};
 use crate::clock::Ticks;
 use crate::policy::{KeyId, KeyRules, Rate, Snapshot};
 
-/// What the keys of one generation have used. Keys without a limit have no part in it.
+/// What the keys of one generation have used.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// By [`KeyId::position`]; empty if no key has a limit.
+    /// By [`KeyId::position`]; empty if no key has a limit, and `None` for those that have none.
     keys: Vec<Option<Arc<KeyState>>>,
     /// Wrong keys by client address.
     pub failures: Arc<Failures>,
+    /// When each key was last used.
+    pub last_used: LastUsed,
 }
 
 /// What one key has used. Generations share it, so that a request that ends is taken off whatever was reloaded
@@ -41,9 +43,10 @@ impl Ledger {
     /// The ledger for `policy`, with what was counted `before` for keys of the same names.
     pub fn new(policy: &Snapshot, before: Option<(&Snapshot, &Self)>, now: Ticks) -> Self {
         let failures = before.map(|(_, ledger)| Arc::clone(&ledger.failures)).unwrap_or_default();
+        let last_used = LastUsed::new(policy, before.map(|(before, ledger)| (before, &ledger.last_used)));
         let limited = |rules: &KeyRules| rules.rate.is_some() || rules.max_concurrent.is_some();
         if !policy.keys.iter().any(|(_, key)| limited(key.rules)) {
-            return Self { keys: Vec::new(), failures };
+            return Self { keys: Vec::new(), failures, last_used };
         }
         let mut keys: Vec<Option<Arc<KeyState>>> = vec![None; policy.keys.positions()];
         for (id, key) in policy.keys.iter().filter(|(_, key)| limited(key.rules)) {
@@ -60,7 +63,7 @@ impl Ledger {
                 *place = state;
             }
         }
-        Self { keys, failures }
+        Self { keys, failures, last_used }
     }
 
     /// What this ledger has for the key of this name.

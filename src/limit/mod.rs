@@ -8,17 +8,19 @@
 mod clients;
 mod failures;
 mod gcra;
+mod last_used;
 mod ledger;
 
 pub use clients::{Clients, Place};
 pub use failures::Failures;
 pub use gcra::{Allowance, Spent};
+pub use last_used::LastUsed;
 pub use ledger::{Counted, Ledger, Running};
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::policy::Rate;
-use std::net::IpAddr;
 
 /// What was too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

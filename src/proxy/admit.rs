@@ -29,7 +29,10 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     let request = session.req_header();
     let facts = facts(request, content);
     match auth::decide(&ctx.live.policy, &facts, now) {
-        Ok(permit) => ctx.permit = Some(permit),
+        Ok(permit) => {
+            note_use(&permit, ctx, now);
+            ctx.permit = Some(permit);
+        }
         Err(deny) => return refuse(gateway, session, ctx, deny, now).await,
     }
     if let Some(answer) = browsers::preflight(request, &ctx.live.policy)? {
@@ -60,6 +63,13 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
             Ok(false)
         }
         Err(exceeded) => too_much(session, ctx, exceeded).await,
+    }
+}
+
+/// The key of the request was used, whatever it may do.
+fn note_use(permit: &Permit, ctx: &Ctx, now: clock::UnixSeconds) {
+    if let Some(key) = permit.key() {
+        ctx.live.limits.last_used.note(key, now);
     }
 }
 

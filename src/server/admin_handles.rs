@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bind::{self, BindError, BoundListener};
 use super::source::ConfigSource;
 use crate::admin::InForce;
+use crate::limit::Ledger;
 use crate::policy::{PolicyHandle, Snapshot};
 use crate::proxy::Live;
 use crate::upstream::Fleet;
@@ -38,8 +39,8 @@ pub(super) fn bind(
 pub(super) struct Shown(pub(super) Arc<PolicyHandle<Live>>);
 
 impl InForce for Shown {
-    fn show(&self, look: &mut dyn FnMut(&Snapshot, &Fleet)) {
+    fn show(&self, look: &mut dyn FnMut(&Snapshot, &Fleet, &Ledger)) {
         let live = self.0.load();
-        look(&live.policy, &live.fleet);
+        look(&live.policy, &live.fleet, &live.limits);
     }
 }

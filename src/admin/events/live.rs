@@ -70,7 +70,7 @@ impl Live {
         let totals = handles.metrics.totals();
         let last = handles.reloads.last();
         let (mut generation, mut effective_mode, mut peers) = (0, String::new(), BTreeMap::new());
-        handles.in_force.show(&mut |policy, fleet| {
+        handles.in_force.show(&mut |policy, fleet, _| {
             (generation, effective_mode) = (policy.generation, policy.mode.to_string());
             peers = peers_of(fleet);
         });

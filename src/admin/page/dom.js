@@ -39,9 +39,9 @@ export function card(title, ...children) {
 }
 
 /** A table that lays its rows out as blocks on a phone; the roles keep it a table there. The last column has no name. */
-export function table(label, columns, body) {
+export function table(label, columns, body, look) {
   const heads = columns.map((name) => el("th", { scope: "col", role: "columnheader" }, name));
-  return el("table", { role: "table", "aria-label": label },
+  return el("table", { role: "table", "aria-label": label, class: look },
     el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads, el("td", { role: "cell" }))), body);
 }
 

@@ -1,9 +1,9 @@
-// Keys: who may use the gateway; a key is made, shown once, disabled, deleted.
+// Keys: who may use the gateway, how much and until when; a key is made, shown once, given another end, disabled, deleted.
 
 import { call } from "./api.js";
 import { ask, button, card, el, field, put, table, tableRow } from "./dom.js";
 import { text } from "./text.js";
-import { when } from "./time.js";
+import { dateAndTime, dateTimeLocal, when } from "./time.js";
 
 const said = text.keys;
 
@@ -20,7 +20,7 @@ export function create(app) {
   const add = button(said.create, () => askForName(app), { class: "primary" });
   const read = () => app.attempt(async () => {
     const answer = await call("/api/keys");
-    total.textContent = said.total(answer.keys.length, answer.total);
+    total.textContent = [said.total(answer.keys.length, answer.total), said.since(when(app.status.started))].join(" · ");
     const focused = document.activeElement?.id;
     put(body, answer.keys.map((key) => row(app, key)));
     // Whoever stood on a button of the table stands there again.
@@ -29,7 +29,7 @@ export function create(app) {
   return {
     node: el("div", { class: "view" }, card(said.title,
       el("div", { class: "actions between" }, total, add),
-      table(said.title, said.columns, body))),
+      table(said.title, said.columns, body, "keys"))),
     shown: read,
     refresh(config) {
       add.disabled = Boolean(config.not_editable);
@@ -38,21 +38,40 @@ export function create(app) {
   };
 }
 
-function row(app, { name, public_id, state, not_before, expires_at, previous_until, max_concurrent, editable }) {
+function row(app, key) {
+  const { name, public_id, state, not_before, expires_at, last_used_at, editable } = key;
   const disabled = state === "disabled";
   const turn = button(disabled ? said.enable : said.disable, () =>
     app.attempt(() => app.change("PATCH", pathOf(name), { enabled: disabled })), { id: `turn ${name}`, "aria-label": `${disabled ? said.enable : said.disable} ${name}` });
+  const end = button(said.end, () => askForEnd(app, name, expires_at), { id: `end ${name}`, "aria-label": `${said.end} ${name}` });
   const remove = button(said.remove, () =>
     ask(said.removeTitle(name), said.remove, text.cancel, el("p", {}, said.removeHint),
       () => app.change("DELETE", pathOf(name))), { id: `remove ${name}`, "aria-label": `${said.remove} ${name}` });
-  const until = [not_before && state === "not_yet" && said.from(when(not_before)), expires_at ? when(expires_at) : said.never];
-  return tableRow(said.columns, [name, previous_until && el("p", { class: "hint" }, said.previous(when(previous_until)))], [
+  return tableRow(said.columns, [name, public_id && el("p", { class: "hint" }, el("code", {}, public_id)), previous(key)], [
     el("span", { class: `tag ${LOOKS[state]}` }, said.states[state]),
-    public_id ? el("code", {}, public_id) : said.nothing,
-    max_concurrent === null ? said.nothing : said.atOnce(max_concurrent),
-    until.filter(Boolean).join(" "),
-    editable ? el("div", { class: "actions" }, turn, remove) : el("span", { class: "hint" }, name === PRIMARY ? said.primary : said.elsewhere),
+    limits(key),
+    last_used_at ? moment(last_used_at) : said.unused,
+    [state === "not_yet" && el("div", {}, said.from, " ", moment(not_before)), expires_at ? moment(expires_at) : said.never],
+    editable ? el("div", { class: "actions" }, end, turn, remove) : el("span", { class: "hint" }, name === PRIMARY ? said.primary : said.elsewhere),
   ]);
+}
+
+function moment(iso) {
+  const [date, time] = dateAndTime(iso);
+  return el("time", { datetime: iso }, el("span", {}, date), " ", el("span", {}, time));
+}
+
+/** What it may have: a rate, requests at once, both or neither. */
+function limits({ rate, max_concurrent }) {
+  const all = [rate && said.rate(rate), rate && rate.burst !== rate.requests && said.burst(rate.burst), max_concurrent && said.atOnce(max_concurrent)].filter(Boolean);
+  return all.length ? all.map((one) => el("div", {}, one)) : said.nothing;
+}
+
+/** The secret that it had before, as long as that counts: whoever still uses it is locked out then. */
+function previous({ previous_until, previous_last_used_at }) {
+  if (!previous_until || Date.parse(previous_until) <= Date.now()) return null;
+  const used = previous_last_used_at ? said.previousUsed(when(previous_last_used_at)) : said.previousUnused;
+  return el("p", { class: "hint" }, said.previous(when(previous_until)), " ", used);
 }
 
 function askForName(app) {
@@ -65,6 +84,14 @@ function askForName(app) {
       const made = await app.change("POST", "/api/keys", { name: name.value.trim(), expires_at });
       show(app, made);
     });
+}
+
+function askForEnd(app, name, expires_at) {
+  const end = el("input", { id: "end", type: "datetime-local", value: expires_at ? dateTimeLocal(expires_at) : "" });
+  ask(said.endTitle(name), said.save, text.cancel,
+    [field(said.expires, end, el("p", { class: "hint" }, said.expiresHint)),
+      el("div", {}, button(said.clear, () => { end.value = ""; end.focus(); }, { class: "clear" }))],
+    () => app.change("PATCH", pathOf(name), { expires_at: end.value ? new Date(end.value).toISOString() : null }));
 }
 
 /** The one time that a key is shown. */

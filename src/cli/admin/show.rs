@@ -56,14 +56,29 @@ pub(super) fn reload(last: &Value) -> String {
 }
 
 pub(super) fn keys(answer: &Value) -> String {
-    let mut page = format!("{:<32} {:<10} {:<10} {}\n", "NAME", "ID", "STATE", "EXPIRES");
+    let mut page = String::new();
+    let mut row = |name: &str, id: &str, state: &str, limit: &str, used: &str, end: &str| {
+        let _ = writeln!(page, "{name:<20} {id:<8} {state:<8} {limit:<22} {used:<20} {end}");
+    };
+    row("NAME", "ID", "STATE", "LIMIT", "LAST USED", "EXPIRES");
     for key in answer["keys"].as_array().into_iter().flatten() {
         let column = |field: &str| text(&key[field]);
-        let (name, id) = (column("name"), column("public_id"));
-        let _ = writeln!(page, "{name:<32} {id:<10} {:<10} {}", column("state"), column("expires_at"));
+        let (used, end) = (column("last_used_at"), column("expires_at"));
+        row(&column("name"), &column("public_id"), &column("state"), &limit(key), &used, &end);
     }
     let _ = writeln!(page, "{} keys", text(&answer["total"]));
     page
+}
+
+/// What a key may have: `60/minute (10), 4 at once`, where 10 is the burst.
+fn limit(key: &Value) -> String {
+    let rate = &key["rate"];
+    let rate = rate
+        .is_object()
+        .then(|| format!("{}/{} ({})", text(&rate["requests"]), text(&rate["per"]), text(&rate["burst"])));
+    let at_once = key["max_concurrent"].as_u64().map(|most| format!("{most} at once"));
+    let parts: Vec<String> = rate.into_iter().chain(at_once).collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(", ") }
 }
 
 pub(super) fn upstreams(answer: &Value) -> String {

@@ -14,7 +14,7 @@ use crate::clock::UnixSeconds;
 use crate::policy::key_format::PublicId;
 
 /// Position of a digest's record in its [`KeyTable`]. The digest that a key had before has one of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(super) u32);
 
 impl KeyId {
