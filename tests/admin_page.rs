@@ -107,6 +107,23 @@ fn another_site_does_not_even_get_the_page() {
             assert_eq!((response.status, code(&response).as_str()), (403, "cross_site"), "{path}");
         }
         assert_eq!(get(admin, path, "Sec-Fetch-Site: same-origin\r\n").status, 200);
+        // A link that was followed shows the page in a window of its own; a frame or a script of the other site gets nothing.
+        let fetched = |mode: &str, dest: &str| {
+            let fields =
+                format!("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\n");
+            get(admin, path, &fields).status
+        };
+        assert_eq!(fetched("navigate", "document"), 200, "{path}");
+        for (mode, dest) in
+            [("navigate", "iframe"), ("navigate", "object"), ("no-cors", "script"), ("cors", "empty")]
+        {
+            assert_eq!(fetched(mode, dest), 403, "{path} {mode} {dest}");
+        }
+    }
+    for path in ["/metrics", "/api/status", "/api/events"] {
+        let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+        let response = get(admin, path, &format!("{link}Authorization: Bearer {TOKEN}\r\n"));
+        assert_eq!((response.status, code(&response).as_str()), (403, "cross_site"), "{path}");
     }
     let posted = Client::connect(admin)
         .exchange(format!("POST / HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n"));

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -39,8 +39,10 @@ pub(super) async fn check(
 fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     let listen = api.handles.process.admin;
     let host = own_host(request.headers(), listen.address.ip(), |name| api.is_certified(name))?;
-    same_site(request.headers(), if listen.tls { "https://" } else { "http://" }, host)?;
     let path = request.uri().path();
+    if !(page::has(path) && opens_document(request.method(), request.headers())) {
+        same_site(request.headers(), if listen.tls { "https://" } else { "http://" }, host)?;
+    }
     if path == METRICS_PATH || page::has(path) {
         return Ok(());
     }
@@ -88,6 +90,19 @@ fn same_site(headers: &HeaderMap, scheme: &str, host: &str) -> Result<(), Refusa
     let same = headers.get_all(header::ORIGIN).iter().all(own_origin)
         && headers.get_all("sec-fetch-site").iter().all(own_site);
     if same { Ok(()) } else { Err(Refusal::CrossSite) }
+}
+
+/// Somebody followed a link, as from a dashboard, or typed an address: a window of its own shows the answer, not a frame,
+/// and no script of the other site can read it (Fetch Metadata §2.1, §2.2; such a request has no `Origin`).
+fn opens_document(method: &Method, headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| {
+        let mut values = headers.get_all(name).iter();
+        matches!((values.next(), values.next()), (Some(one), None) if one == value)
+    };
+    *method == Method::GET
+        && !headers.contains_key(header::ORIGIN)
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
 }
 
 /// The token that was sent, if one was, in the one way that there is.
@@ -151,6 +166,26 @@ mod tests {
         assert!(own_host(&headers(&[]), [127, 0, 0, 1].into(), certified).is_err());
         let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
         assert!(own_host(&twice, [127, 0, 0, 1].into(), certified).is_err());
+    }
+
+    #[test]
+    fn only_a_followed_link_opens_a_document() {
+        let link = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        assert!(opens_document(&Method::GET, &headers(&link)));
+        assert!(!opens_document(&Method::POST, &headers(&link)));
+        for (at, other) in [(1, "no-cors"), (1, "cors"), (2, "iframe"), (2, "script"), (2, "empty")] {
+            let mut fields = link;
+            fields[at].1 = other;
+            assert!(!opens_document(&Method::GET, &headers(&fields)), "{other}");
+        }
+        for more in [("origin", "http://evil.example"), ("sec-fetch-dest", "iframe")] {
+            assert!(!opens_document(&Method::GET, &headers(&[&link[..], &[more]].concat())), "{more:?}");
+        }
+        assert!(!opens_document(&Method::GET, &headers(&[])));
     }
 
     #[test]
