@@ -8,19 +8,29 @@ const RETRY_MS = 1000;
 /** An event comes every second; without any for this long the gateway is lost. */
 const SILENCE_MS = 5000;
 
+/** Until somebody looks; at once where somebody does. */
+function looked() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
+
 /**
- * Follows the events until `stop()`. `on.event(name, data)` for each, `on.state("live" | "lost")` when that changes,
- * `on.refused(error)` if the gateway answers and will not (then it has stopped).
+ * Follows the events while somebody looks, until `stop()`. `on.event(name, data)` for each, `on.state("live" | "lost")` when that changes,
+ * `on.refused(error)` if the gateway answers and will not (then it has stopped). A hidden tab lets go of its connection: a
+ * browser has six for one host, and the seventh tab would wait for ever. What was missed comes with the last id.
  */
 export function follow(on) {
   let stopped = false;
   let lastId = "";
   let state = "";
+  let letGo = false;
   let abort = new AbortController();
   const become = (now) => { if (!stopped && now !== state) on.state((state = now)); };
 
   async function once() {
     abort = new AbortController();
+    const close = () => { letGo = document.hidden; abort.abort(); };
+    document.addEventListener("visibilitychange", close, { signal: abort.signal });
     let watchdog = setTimeout(() => abort.abort(), SILENCE_MS);
     try {
       const headers = lastId ? { "Last-Event-ID": lastId } : {};
@@ -35,11 +45,15 @@ export function follow(on) {
       });
     } finally {
       clearTimeout(watchdog);
+      abort.abort();
     }
   }
 
   async function run() {
-    while (!stopped) {
+    for (;;) {
+      await looked();
+      if (stopped) return;
+      letGo = false;
       try {
         await once();
       } catch (error) {
@@ -49,6 +63,7 @@ export function follow(on) {
           return;
         }
       }
+      if (letGo || stopped) continue;
       become("lost");
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
