@@ -1,24 +1,34 @@
 //! The page for people in a real browser: what an operator does, and what another site's page cannot.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::admin::{TOKEN, administered};
-use crate::support::{Browser, Gateway, KEY, Origin, RunningOrigin, run_to_end, sdk_python};
+use crate::support::{
+    Browser, Client, Gateway, KEY, Origin, RunningOrigin, run_to_end, sdk_python, wait_for,
+};
 
 const VIEWS: [&str; 5] = ["proxy", "why", "traffic", "keys", "config"];
 
 /// A browser that has logged in, as a person does.
 fn logged_in(gateway: &Gateway) -> Browser {
     let mut browser = Browser::start();
+    log_in(&mut browser, gateway);
+    browser
+}
+
+fn log_in(browser: &mut Browser, gateway: &Gateway) {
     browser.open(&format!("http://{}/", gateway.admin()));
     browser.fill("#token", TOKEN);
     browser.press("Enter", 13);
-    browser.wait("document.querySelector('#state')?.textContent === 'Live'");
-    browser
+    browser.wait(LIVE);
 }
+
+/// The page has had an event.
+const LIVE: &str = "document.querySelector('#state')?.textContent === 'Live'";
 
 fn go_to(browser: &mut Browser, view: &str) {
     browser.click(&format!("nav a[href='#{view}']"));
@@ -157,6 +167,24 @@ fn a_key_is_made_shown_once_and_disabled() {
     browser.click("[aria-label='Disable alice']");
     browser.wait("!!document.querySelector(\"[aria-label='Enable alice']\")");
     assert_eq!(status(&gateway, &key), 401);
+    browser.click("[aria-label='Enable alice']");
+    browser.wait("!!document.querySelector(\"[aria-label='Disable alice']\")");
+    browser.click("[aria-label='Expiry alice']");
+    choose(&mut browser, "#end", "2020-01-31T12:00");
+    browser.click("dialog [type=submit]");
+    browser.wait_for_text("expired");
+    assert_eq!(status(&gateway, &key), 401);
+    browser.click("[aria-label='Expiry alice']");
+    browser.wait("document.querySelector('#end').value === '2020-01-31T12:00'");
+    browser.click("dialog .clear");
+    browser.click("dialog [type=submit]");
+    browser.wait("!document.body.innerText.includes('expired')");
+    assert_eq!(status(&gateway, &key), 200);
+    // When a key was last used is told when the table is looked at.
+    go_to(&mut browser, "proxy");
+    go_to(&mut browser, "keys");
+    let row = "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.includes('alice'))";
+    browser.wait(&format!("{row}?.querySelector('[data-label=\"Last used\"]').innerText.includes('20')"));
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -210,9 +238,108 @@ fn a_config_that_cannot_be_used_and_a_gateway_that_is_gone_are_shown() {
     browser.wait_for_text("Generation 1, as read at the start");
 }
 
+/// A browser has six connections for one host (HTTP/1.1), and each page in front has a stream of events.
+#[test]
+fn more_tabs_than_a_browser_has_connections_are_all_served() {
+    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let mut browser = logged_in(&gateway);
+    let first = browser.tab();
+    for _ in 0..8 {
+        browser.open_tab();
+        log_in(&mut browser, &gateway);
+    }
+    status(&gateway, "wrong");
+    browser.turn_to(&first);
+    go_to(&mut browser, "why");
+    browser.wait_for_text("credential_invalid");
+    let notices = browser.text("#notices");
+    assert_eq!(notices, "", "nothing was lost: nobody looked");
+    // Of the nine, the one in front has a stream at the gateway, which has sixteen.
+    let streams: Vec<_> = (0..15)
+        .map(|_| {
+            wait_for("a stream", || {
+                let mut client = Client::connect(gateway.admin());
+                client.send(format!(
+                    "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+                ));
+                client.read_head().starts_with("HTTP/1.1 200").then_some(client)
+            })
+        })
+        .collect();
+    assert_eq!(streams.len(), 15);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn lan_access_is_switched_and_says_what_waits_for_a_restart() {
+    // The switch is for the default listener, which cannot be asked for port 0: a port that is free a moment before.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = administered("strict", &Origin::start());
+    let gateway = Gateway::start(&config.replace("listen: ['127.0.0.1:0']\n", &format!("port: {free}\n")));
+    let mut browser = logged_in(&gateway);
+    let switched = |browser: &mut Browser, to: bool, hint: &str| {
+        browser.click("#lan");
+        browser.wait(&format!("document.querySelector('#lan').ariaChecked === '{to}'"));
+        browser.wait_for_text(hint);
+        assert!(
+            std::fs::read_to_string(gateway.file()).unwrap().contains(&format!("allow_lan_access: {to}"))
+        );
+    };
+    let waits = "Waits for a restart: listeners (port, allow_lan_access, listen)";
+    switched(&mut browser, true, "Other machines can connect once the gateway is started again");
+    go_to(&mut browser, "config");
+    browser.wait_for_text(waits);
+    go_to(&mut browser, "proxy");
+    switched(&mut browser, false, "Only this machine can connect.");
+    go_to(&mut browser, "config");
+    browser.wait(&format!("!document.body.innerText.includes('{waits}')"));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// How far things moved that nobody had asked to (Layout Instability API), all of it from the beginning of the page; and how
+/// much of the stream of events has come.
+const SHIFTS: &str = "window.shifts = []; window.parts = 0; \
+     new PerformanceObserver((list) => list.getEntries().forEach((one) => \
+       shifts.push([one.value, ...one.sources.map(({node}) => node?.outerHTML?.slice(0, 80))]))) \
+     .observe({type: 'layout-shift', buffered: true}); \
+     const {read} = ReadableStreamDefaultReader.prototype; \
+     ReadableStreamDefaultReader.prototype.read = async function () { \
+       const part = await read.call(this); parts += 1; return part; };";
+
+/// Until it is drawn.
+const DRAWN: &str =
+    "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))";
+
+#[test]
+fn nothing_moves_while_a_view_is_loaded_and_the_first_events_come() {
+    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let mut browser = logged_in(&gateway);
+    browser.order("Page.addScriptToEvaluateOnNewDocument", &json!({"source": SHIFTS}));
+    for width in [1280, 390] {
+        browser.look(width, false);
+        for view in VIEWS {
+            status(&gateway, "wrong");
+            browser.evaluate(&format!("location.hash = '{view}'"));
+            browser.order("Page.reload", &json!({}));
+            browser.wait("window.parts >= 1 && document.readyState === 'complete'");
+            status(&gateway, "wrong");
+            browser.wait("parts >= 3");
+            browser.wait(DRAWN);
+            let texts = browser.evaluate("document.querySelector('main').innerText.length");
+            assert!(texts.as_u64().unwrap() > 50, "{view} is not empty");
+            let shifts = browser.evaluate("shifts");
+            let sum: f64 = shifts.as_array().unwrap().iter().map(|one| one[0].as_f64().unwrap()).sum();
+            assert!(sum < 0.1, "{view}, {width} px: {sum} {shifts:#}");
+        }
+    }
+    // The measure measures.
+    browser.evaluate("document.querySelector('header').style.marginTop = '300px'");
+    browser.wait("shifts.some(([value]) => value > 0.1)");
+}
+
 #[test]
 fn every_view_fits_a_phone_and_can_be_read_in_both_themes() {
-    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let gateway = Gateway::start(&pictured(&RunningOrigin::start()));
     let mut browser = logged_in(&gateway);
     status(&gateway, "wrong");
     for view in VIEWS {
@@ -223,6 +350,7 @@ fn every_view_fits_a_phone_and_can_be_read_in_both_themes() {
             browser.look(width, dark);
             let widest = browser.evaluate("document.documentElement.scrollWidth");
             assert_eq!(widest, width, "{view} is wider than the window");
+            assert_eq!(browser.evaluate(JUTTING_OUT), json!([]), "{view}, {width} px");
             let faint = browser.evaluate(FAINT_TEXT);
             assert_eq!(faint, json!([]), "{view}, {width} px, dark: {dark}");
         }
@@ -252,6 +380,15 @@ const FAINT_TEXT: &str = r"(() => {
   }).filter(([, contrast]) => contrast < 4.5);
 })()";
 
+/// What is wider than the card that it stands in.
+const JUTTING_OUT: &str = r"(() => {
+  const cards = [...document.querySelectorAll('.card')].filter((card) => card.checkVisibility());
+  if (cards.length < 1) throw new Error('a sweep must sweep something');
+  return cards.flatMap((card) => [...card.querySelectorAll('*')]
+    .filter((one) => !one.closest('pre, thead') && one.getBoundingClientRect().right > card.getBoundingClientRect().right + 1)
+    .map((one) => one.outerHTML.slice(0, 200)));
+})()";
+
 /// Controls that a screen reader has no name for.
 const UNNAMED_CONTROLS: &str = "[...document.querySelectorAll('button, input, select, textarea, [role=switch]')] \
      .filter((one) => !(one.labels?.length || one.ariaLabel || one.getAttribute('aria-labelledby') \
@@ -264,7 +401,7 @@ fn a_page_of_another_origin_gets_nothing() {
     let evil = Origin::answering(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nevil")
     });
-    let mut browser = Browser::start_with(&["--host-resolver-rules=MAP rebound.example 127.0.0.1"]);
+    let mut browser = Browser::start_with(&["--host-resolver-rules=MAP *.example 127.0.0.1"]);
     browser.open(&format!("http://{}/", evil.address));
     for (path, options) in [
         ("/api/status", format!("{{headers: {{Authorization: 'Bearer {TOKEN}'}}}}")),
@@ -286,10 +423,98 @@ fn a_page_of_another_origin_gets_nothing() {
     ));
     assert_eq!(posted, "opaque0");
     assert_eq!(browser.evaluate(&format!("(async () => {{ const frame = document.createElement('iframe'); frame.src = 'http://{admin}/'; document.body.append(frame); await new Promise((done) => frame.onload = done); return frame.contentDocument === null; }})()")), true);
+    // A link from there may be followed, as from a dashboard; it opens the page, which has no frame around it.
+    browser.open(&format!("http://elsewhere.example:{}/", evil.address.port()));
+    browser.evaluate(&format!("{{ const link = document.createElement('a'); link.href = 'http://{admin}/'; link.textContent = 'admin'; document.body.append(link); }}"));
+    browser.click("a");
+    browser.wait("!!document.querySelector('#token')");
+    assert_eq!(browser.evaluate("window.opener === null && window.top === window"), true);
+    browser.open(&format!("http://elsewhere.example:{}/", evil.address.port()));
+    browser.evaluate(&format!("location.href = 'http://{admin}/api/status'"));
+    browser.wait_for_text("cross_site");
     // The name leads here, but it is not ours.
     browser.open(&format!("http://rebound.example:{}/", admin.port()));
     browser.wait_for_text("foreign_host");
     assert_eq!(browser.evaluate("!!document.querySelector('#token')"), false);
     let status = crate::admin::ask(admin, "GET /api/status").json();
     assert_eq!(status["generation"], 1, "nothing was reloaded");
+}
+
+/// What a view looks like, for people: both themes, wide and narrow, with as much in it as there may be.
+#[test]
+#[ignore = "writes pictures into target/pictures, to be looked at"]
+fn pictures_are_taken() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pictures");
+    std::fs::create_dir_all(&folder).unwrap();
+    let origin = RunningOrigin::start();
+    let text = pictured(&origin);
+    let gateway = Gateway::start(&text);
+    let mut browser = logged_in(&gateway);
+    let take = |browser: &mut Browser, name: &str| {
+        for (width, dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
+            browser.look(width, dark);
+            browser.wait(DRAWN);
+            let theme = if dark { "dark" } else { "light" };
+            browser.photograph(&folder.join(format!("{name}-{width}-{theme}.png")));
+        }
+    };
+    for (number, second) in (0..20).enumerate() {
+        for call in 0..(3 + number * 7 % 11) {
+            let key = ["sk-alice", "sk-alice", KEY, "sk-wrong"][(call + second) % 4];
+            status(&gateway, key);
+        }
+        gateway
+            .exchange(format!("GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: bearer {KEY}\r\n\r\n"));
+        browser.evaluate("new Promise((done) => setTimeout(done, 1000))");
+    }
+    for view in VIEWS {
+        go_to(&mut browser, view);
+        if view == "why" {
+            browser.fill(
+                "#pasted",
+                &format!("curl http://127.0.0.1:8045/v1/models -H 'Authorization: Bearer{KEY}'"),
+            );
+            browser.click("form button");
+            browser.wait_for_text("What to do");
+            browser.click(".denial");
+        }
+        take(&mut browser, view);
+    }
+    gateway.replace_config(
+        &text.replace("upstream: local}", "upstream: lcal}").replace("addresses", "adresses"),
+    );
+    browser.wait("!!document.querySelector(\"nav a[href='#config'].flagged\")");
+    take(&mut browser, "problems");
+    gateway.replace_config(&text.replace("# threads: 2", "threads: 2"));
+    browser.wait("!document.querySelector(\"nav a[href='#config'].flagged\")");
+    take(&mut browser, "restart");
+    go_to(&mut browser, "proxy");
+    browser.click(".keyline button:nth-child(3)");
+    take(&mut browser, "dialog");
+    browser.press("Escape", 27);
+    browser.click("header button");
+    browser.wait("document.activeElement?.id === 'token'");
+    take(&mut browser, "login");
+}
+
+/// A config with something of everything.
+fn pictured(origin: &RunningOrigin) -> String {
+    let digest = |key: &str| keygate::policy::Digest::of(key.as_bytes()).to_string();
+    let port = origin.address.port();
+    format!(
+        "proxy:\n  listen: ['127.0.0.1:0']\n  # threads: 2\n  auth_mode: all_except_health\n  api_key: {KEY}\n\
+         upstreams:\n  openai:\n    peers: ['127.0.0.1:{port}', {{address: '127.0.0.1:9', weight: 2}}]\n\
+         \x20 local: {{peers: ['127.0.0.1:{port}']}}\nroutes:\n  - {{path_prefix: /, upstream: local}}\n  \
+         - {{path_prefix: /v1, upstream: openai}}\n\
+         keys:\n  - {{name: alice, id: 0a1b2c3d, digest: '{}', rate: {{requests: 600, per: minute, burst: 60}}, max_concurrent: 4}}\n  \
+         - {{name: build-server, digest: '{}', expires_at: '2020-01-31T00:00:00Z', addresses: [127.0.0.0/8]}}\n  \
+         - {{name: carol, digest: '{}', not_before: '2030-01-31T00:00:00Z', expires_at: '2031-01-31T00:00:00Z'}}\n  \
+         - {{name: dora, digest: '{}', expires_at: '2031-01-31T00:00:00Z', previous: {{digest: '{}', until: '2031-01-01T00:00:00Z'}}}}\n\
+         admin: {{listen: '127.0.0.1:0', token: {TOKEN}}}\n",
+        digest("sk-alice"),
+        digest("sk-build"),
+        digest("sk-carol"),
+        digest("sk-dora"),
+        digest("sk-older-dora"),
+    )
 }

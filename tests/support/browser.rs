@@ -2,10 +2,11 @@
 //! message ended by a zero byte). Needs neither a driver of its own nor a port.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use base64::Engine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,13 +18,21 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "goog
 /// Chromium speaks on the descriptors 3 and 4; the shell puts its pipes there.
 const ON_PIPES: &str = "exec 3<&0 4>&1 </dev/null >/dev/null 2>&1; exec \"$0\" \"$@\"";
 
+/// One of its tabs.
+#[derive(Clone)]
+pub(crate) struct Tab {
+    target: Value,
+    session: String,
+}
+
 /// One window.
 pub(crate) struct Browser {
     process: Child,
     orders: ChildStdin,
     messages: Receiver<Value>,
     last_order: u64,
-    session: Option<String>,
+    /// The tab that is in front.
+    tab: Option<Tab>,
     /// What went wrong in the page: exceptions, and what its policy forbade.
     complaints: Vec<String>,
     _profile: TempDir,
@@ -56,18 +65,49 @@ impl Browser {
             orders,
             messages,
             last_order: 0,
-            session: None,
+            tab: None,
             complaints: Vec::new(),
             _profile: profile,
         };
-        let target = browser.order("Target.createTarget", &json!({"url": "about:blank"}));
-        let session = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.order("Target.attachToTarget", &session)["sessionId"].clone();
-        browser.session = session.as_str().map(str::to_owned);
-        for domain in ["Page", "Runtime", "Log"] {
-            browser.order(&format!("{domain}.enable"), &json!({}));
-        }
+        browser.open_tab();
         browser
+    }
+
+    /// Opens a tab, which hides the one that was in front.
+    pub(crate) fn open_tab(&mut self) -> Tab {
+        self.tab = None;
+        let target = self.order("Target.createTarget", &json!({"url": "about:blank"}))["targetId"].take();
+        let session = self.order("Target.attachToTarget", &json!({"targetId": target, "flatten": true}));
+        let tab = Tab { target, session: session["sessionId"].as_str().unwrap().to_owned() };
+        self.tab = Some(tab.clone());
+        for domain in ["Page", "Runtime", "Log"] {
+            self.order(&format!("{domain}.enable"), &json!({}));
+        }
+        tab
+    }
+
+    /// The tab that is in front.
+    pub(crate) fn tab(&self) -> Tab {
+        self.tab.clone().unwrap()
+    }
+
+    /// Brings a tab to the front, which hides the one that was there.
+    pub(crate) fn turn_to(&mut self, tab: &Tab) {
+        self.tab = None;
+        self.order("Target.activateTarget", &json!({"targetId": tab.target}));
+        self.tab = Some(tab.clone());
+        self.wait("document.visibilityState === 'visible'");
+    }
+
+    /// Writes a picture of the page, or its first 1,600 px, as PNG.
+    pub(crate) fn photograph(&mut self, file: &Path) {
+        let height = self.evaluate("Math.min(document.documentElement.scrollHeight, 1600)");
+        let width = self.evaluate("innerWidth");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let picture =
+            self.order("Page.captureScreenshot", &json!({"captureBeyondViewport": true, "clip": clip}));
+        let bytes = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
     }
 
     /// Gives an order and waits for its answer.
@@ -78,8 +118,8 @@ impl Browser {
     fn try_order(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.last_order += 1;
         let mut order = json!({"id": self.last_order, "method": method, "params": parameters});
-        if let Some(session) = &self.session {
-            order["sessionId"] = json!(session);
+        if let Some(tab) = &self.tab {
+            order["sessionId"] = json!(tab.session);
         }
         self.orders.write_all(format!("{order}\0").as_bytes()).unwrap();
         loop {

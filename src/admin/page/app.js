@@ -37,8 +37,8 @@ const app = {
     try {
       const done = await change(method, path, app.config?.etag, body);
       app.tell(text.saved(done.generation));
-      const known = app.config.last_reload.warnings.map(withoutPlace);
-      for (const warning of done.warnings) if (!known.includes(withoutPlace(warning))) app.tell(warning, "warn");
+      const known = app.config.last_reload.warnings.map(config.withoutPlace);
+      for (const warning of done.warnings) if (!known.includes(config.withoutPlace(warning))) app.tell(warning, "warn");
       return done;
     } catch (error) {
       throw error.status === 412 ? new Error(text.stale) : error;
@@ -87,9 +87,6 @@ const app = {
 
   views: {},
 };
-
-/** A warning is the same when a change has moved its line. */
-const withoutPlace = (warning) => warning.replace(/^\S+:\d+:\d+: /, "");
 
 function login(said = "") {
   const input = el("input", { id: "token", type: "password", required: true, autocomplete: "current-password", spellcheck: "false", "aria-describedby": "token-hint" });

@@ -45,8 +45,15 @@ const isWarning = (problem) => /^\S+:\d+:\d+: warning: /.test(problem);
 /** Why the file was not taken; a file that was has none. */
 export const errors = ({ last_reload }) => last_reload.problems.filter((problem) => !isWarning(problem));
 
-/** What is doubtful: a file that was not taken has its warnings among the problems. */
-const warnings = ({ last_reload }) => [...last_reload.problems.filter(isWarning), ...last_reload.warnings];
+/** What is doubtful: a file that was not taken has its warnings among the problems, most of them as what is in force has. */
+function warnings({ last_reload }) {
+  const ofFile = last_reload.problems.filter(isWarning);
+  const known = ofFile.map(withoutPlace);
+  return [...ofFile, ...last_reload.warnings.filter((warning) => !known.includes(withoutPlace(warning)))];
+}
+
+/** A warning is the same when a change has moved its line. */
+export const withoutPlace = (warning) => warning.replace(/^\S+:\d+:\d+: /, "");
 
 function list(title, look, problems) {
   return problems.length > 0 && [el("h3", {}, title), el("ul", { class: "problems" }, problems.map((one) => problem(one, look)))];

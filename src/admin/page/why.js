@@ -1,7 +1,7 @@
 // Why 401?: what was refused lately, step by step, and a box to have any request explained.
 
 import { call, post } from "./api.js";
-import { card, el, field, put, rich } from "./dom.js";
+import { button, card, el, field, put, rich } from "./dom.js";
 import { text } from "./text.js";
 import { clock } from "./time.js";
 
@@ -12,13 +12,36 @@ const MOST_SHOWN = 50;
 
 export function create(app) {
   const list = el("ol", { class: "denials" });
-  const none = el("p", { class: "hint" }, said.none);
+  const hint = el("p", { class: "hint" }, said.none);
+  const waiting = [];
+  const more = button("", release, { class: "quiet" });
+
+  /** Puts what waits on top. */
+  function release() {
+    list.prepend(...waiting.splice(0).reverse());
+    while (list.children.length > MOST_SHOWN) list.lastChild.remove();
+    hint.textContent = list.children.length ? said.newestFirst : said.none;
+    more.textContent = said.newer(0);
+    more.classList.add("held");
+  }
+
+  /** No row moves away from under a pointer, or from whoever reads it with a keyboard. */
+  function hold() {
+    waiting.splice(0, waiting.length - MOST_SHOWN);
+    more.textContent = said.newer(waiting.length);
+    more.classList.remove("held");
+  }
+
+  release();
+  list.addEventListener("mouseleave", release);
+  list.addEventListener("focusout", ({ relatedTarget }) => { if (!list.contains(relatedTarget)) release(); });
   return {
-    node: el("div", { class: "view" }, pasted(app), card(said.recent, none, list)),
+    node: el("div", { class: "view" }, pasted(app), card(said.recent, el("div", { class: "actions between" }, hint, more), list)),
+    shown: release,
     denial(denial) {
-      none.hidden = true;
-      list.prepend(row(app, denial));
-      while (list.children.length > MOST_SHOWN) list.lastChild.remove();
+      waiting.push(row(app, denial));
+      if (list.matches(":hover, :focus-within")) hold();
+      else release();
     },
   };
 }
