@@ -1,4 +1,4 @@
-//! A limit on guessing the token: a few wrong ones, then one a second, for each client address.
+//! A limit on guessing the token: a few wrong ones, then one a second, for each client address (IPv6: each /64).
 //!
 //! The right token passes whatever was tried before: somebody else behind the same address, or the operator's own slips,
 //! must not shut the operator out in the hour of need. So the limit does not hide whether a guess was right; it keeps the
@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::reply::Refusal;
+use crate::limit::network;
 
 /// Wrong tokens in a row before the limit shows.
 const BURST: u32 = 10;
@@ -17,7 +18,7 @@ const BURST: u32 = 10;
 /// One more may be tried after this long.
 const PER_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// Addresses remembered; beyond that, those that are within their limit again are forgotten first.
+/// Addresses remembered. Those that are within their limit again are forgotten first; beyond that, a new one has no attempts.
 const MOST_CLIENTS: usize = 1024;
 
 /// Wrong tokens by client.
@@ -25,12 +26,13 @@ const MOST_CLIENTS: usize = 1024;
 pub(super) struct Attempts {
     /// When the client's debt is paid: each wrong token adds one [`PER_ATTEMPT`]. Not on the request path of the
     /// gateway, and never held across a wait.
-    paid_at: Mutex<HashMap<IpAddr, Instant>>,
+    paid_at: Mutex<HashMap<u128, Instant>>,
 }
 
 impl Attempts {
     /// Counts a wrong token.
     pub(super) fn wrong(&self, client: IpAddr, now: Instant) -> Refusal {
+        let client = network(client);
         let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
         let before = paid_at.get(&client).copied().unwrap_or(now).max(now);
         if before.duration_since(now) > PER_ATTEMPT * (BURST - 1) {
@@ -39,9 +41,10 @@ impl Attempts {
         if paid_at.len() >= MOST_CLIENTS {
             paid_at.retain(|_, paid_at| *paid_at > now);
         }
-        if paid_at.len() < MOST_CLIENTS || paid_at.contains_key(&client) {
-            paid_at.insert(client, before + PER_ATTEMPT);
+        if paid_at.len() >= MOST_CLIENTS && !paid_at.contains_key(&client) {
+            return Refusal::TooManyAttempts;
         }
+        paid_at.insert(client, before + PER_ATTEMPT);
         Refusal::TokenWrong
     }
 }
@@ -68,9 +71,23 @@ mod tests {
     #[test]
     fn no_more_clients_are_remembered_than_the_limit() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        for client in 0..2 * MOST_CLIENTS as u32 {
-            let _ = attempts.wrong(IpAddr::V4(client.into()), now);
-        }
-        assert!(attempts.paid_at.lock().unwrap().len() <= MOST_CLIENTS);
+        let wrong = |client: u32, now| attempts.wrong(IpAddr::V4(client.into()), now);
+        let many = MOST_CLIENTS as u32;
+        let told = (0..2 * many).filter(|client| wrong(*client, now) == Refusal::TokenWrong).count();
+        assert_eq!(told, MOST_CLIENTS, "the log has no line for the others");
+        assert_eq!(attempts.paid_at.lock().unwrap().len(), MOST_CLIENTS);
+        assert_eq!(
+            wrong(3 * many, now + PER_ATTEMPT),
+            Refusal::TokenWrong,
+            "they are forgotten when they may again"
+        );
+    }
+
+    #[test]
+    fn a_network_of_ipv6_guesses_as_one() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        let wrong = |host: u16| attempts.wrong([0x2001, 0xdb8, 0, 0, 0, 0, 0, host].into(), now);
+        assert!((0..BURST as u16).all(|host| wrong(host) == Refusal::TokenWrong));
+        assert_eq!(wrong(100), Refusal::TooManyAttempts);
     }
 }

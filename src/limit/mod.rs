@@ -81,8 +81,8 @@ impl Exceeded {
     }
 }
 
-/// One caller has one IPv4 address, but a whole /64 of IPv6 (RFC 6177 §2).
-fn network(client: IpAddr) -> u128 {
+/// Whose address this is, as a number: one caller has one IPv4 address, but a whole /64 of IPv6 (RFC 6177 §2).
+pub fn network(client: IpAddr) -> u128 {
     match client.to_canonical() {
         IpAddr::V4(address) => u32::from(address).into(),
         IpAddr::V6(address) => u128::from(address) & !u128::from(u64::MAX),
