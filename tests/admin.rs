@@ -122,8 +122,13 @@ fn a_page_of_another_site_gets_nothing() {
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     for path in ["/api/status", "/metrics"] {
         let rebound = format!("GET {path} HTTP/1.1\r\nHost: rebound.example:{}\r\n{token}\r\n", admin.port());
-        let response = Client::connect(admin).exchange(rebound);
-        assert_eq!((response.status, code(&response).as_str()), (421, "foreign_host"));
+        let absolute = format!("GET http://rebound.example{path} HTTP/1.1\r\nHost: {admin}\r\n{token}\r\n");
+        for request in [rebound, absolute] {
+            let response = Client::connect(admin).exchange(request);
+            assert_eq!((response.status, code(&response).as_str()), (421, "foreign_host"));
+        }
+        let own = format!("GET http://{admin}{path} HTTP/1.1\r\nHost: {admin}\r\n{token}\r\n");
+        assert_eq!(Client::connect(admin).exchange(own).status, 200);
         for fields in
             ["Origin: http://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"]
         {
@@ -293,4 +298,12 @@ fn silent_connections_of_one_address_leave_room_for_others() {
     });
     drop(silent);
     wait_for("a place", || (answered(from("127.0.0.2")) == "HTTP/1.1 200 OK").then_some(()));
+}
+
+#[test]
+fn a_header_section_that_never_ends_is_cut_off() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&administered("strict", &origin));
+    let large = format!("Authorization: Bearer {TOKEN}\r\nX-Large: {}\r\n", "x".repeat(40_000));
+    assert_eq!(send(gateway.admin(), "GET /api/status", &large).status, 431);
 }

@@ -39,6 +39,10 @@ pub(super) async fn check(
 fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     let listen = api.handles.process.admin;
     let host = own_host(request.headers(), listen.address.ip(), |name| api.is_certified(name))?;
+    // A target in absolute form has a host too, which counts (RFC 9112 §3.2.2).
+    if request.uri().authority().is_some_and(|authority| authority.as_str() != host) {
+        return Err(Refusal::ForeignHost);
+    }
     let path = request.uri().path();
     if !(page::has(path) && opens_document(request.method(), request.headers())) {
         same_site(request.headers(), if listen.tls { "https://" } else { "http://" }, host)?;

@@ -30,6 +30,9 @@ const MOST_PER_CLIENT: usize = 32;
 /// How far apart warnings are.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
+/// Bytes of a header section, which is read before anybody is known: a browser's has less than a tenth.
+const MOST_HEADER_BYTES: usize = 32 * 1024;
+
 /// How long a client may take for a header section, and be idle before it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -109,6 +112,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, client: Client, rout
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(MOST_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
