@@ -173,6 +173,9 @@ fn a_reload_is_answered_when_it_is_done() {
         (Some("accepted"), Some(2))
     );
     assert_eq!(status(admin)["generation"], 2);
+    gateway.program().wait_for_log("who asked", |line| {
+        line.contains("admin: 127.0.0.1:") && line.contains("asked for a reload")
+    });
 
     gateway.replace_config(&administered("strict", &origin).replace("proxy:", "proxy:\n  prot: 1"));
     let refused = ask(admin, "POST /api/reload");

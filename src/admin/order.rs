@@ -17,8 +17,8 @@ use crate::secret::Secret;
 /// Asks for something; the answer comes when it is done.
 #[derive(Debug)]
 pub enum Order {
-    /// Read the config again.
-    Reload(oneshot::Sender<Arc<LastReload>>),
+    /// Read the config again, as this client asked.
+    Reload(SocketAddr, oneshot::Sender<Arc<LastReload>>),
     /// Change the config file and put it in force.
     Change(ChangeOrder, oneshot::Sender<Result<Changed, NotChanged>>),
     /// Show the config.

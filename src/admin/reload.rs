@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
+use super::listener::Client;
 use super::reply::Refusal;
 use super::{Api, Order};
 use crate::clock::UnixSeconds;
@@ -115,8 +116,11 @@ impl ReloadLog {
 }
 
 /// `POST /api/reload`: reads the config again, and answers when that is done.
-pub(super) async fn ask(State(api): State<Arc<Api>>) -> Result<Response, Refusal> {
-    let last = api.ask(Order::Reload).await?;
+pub(super) async fn ask(
+    State(api): State<Arc<Api>>,
+    Extension(Client(client)): Extension<Client>,
+) -> Result<Response, Refusal> {
+    let last = api.ask(|reply| Order::Reload(client, reply)).await?;
     let status = match last.outcome {
         Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
         Outcome::Started | Outcome::Accepted => StatusCode::OK,

@@ -26,7 +26,8 @@ impl Reloader {
     /// Does what is asked. Whoever asked may be gone by then.
     pub(super) async fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Reload(reply) => {
+            Order::Reload(client, reply) => {
+                log::info!("admin: {client} asked for a reload");
                 self.reload(Trigger::Signal).await;
                 let _ = reply.send(self.log.last());
             }
