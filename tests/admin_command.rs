@@ -66,6 +66,14 @@ fn the_command_line_asks_the_same() {
     gateway.replace_config(&administered("strict", &origin).replace("proxy:", "proxy:\n  prot: 1"));
     let (code, reload) = run("reload");
     assert!(code == Some(1) && reload.contains("keygate.yaml:2:3: error: unknown field `prot`"), "{reload}");
+    let wrong: String = (0..30).map(|number| format!("  wrong{number}: 1\n")).collect();
+    gateway.replace_config(&administered("strict", &origin).replace("proxy:\n", &format!("proxy:\n{wrong}")));
+    let status = wait_for("the problems", || {
+        Some(run("status").1).filter(|status| status.contains("keygate.yaml:3:3: error: unknown field\n"))
+    });
+    let on_screen: usize = status.lines().map(|line| line.len().div_ceil(80).max(1)).sum();
+    assert!(on_screen <= 23 && status.contains("more lines: `keygate check`"), "one screen: {status}");
+    assert!(status.contains("last reload     rejected"), "what counts comes first: {status}");
     asking.with(&administered("strict", &origin).replace(TOKEN, "admin-another0123456789"));
     let (code, refused) = run("status");
     assert!(code == Some(1) && refused.contains("This is not the admin token"), "{refused}");

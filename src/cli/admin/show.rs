@@ -4,6 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+/// What the smallest terminals show, a line for the prompt left out.
+const SCREEN_LINES: usize = 23;
+const SCREEN_COLUMNS: usize = 80;
+
+/// Addresses that `status` names.
+const MOST_LISTENERS: usize = 5;
+
 /// A value as people read it.
 pub(super) fn text(value: &Value) -> String {
     match value {
@@ -31,17 +38,46 @@ pub(super) fn status(answer: &Value) -> String {
     let (configured, effective) = (at("/auth_mode/configured"), at("/auth_mode/effective"));
     row(&mut page, "mode", format_args!("{effective} (auth_mode: {configured})"));
     row(&mut page, "", at("/auth_mode/why"));
-    for listener in answer["listeners"].as_array().into_iter().flatten() {
+    let listeners = answer["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for listener in listeners.iter().take(MOST_LISTENERS) {
         row(&mut page, &text(&listener["serves"]), text(&listener["address"]));
+    }
+    if let Some(more) = listeners.len().checked_sub(MOST_LISTENERS).filter(|more| *more > 0) {
+        row(&mut page, "", format_args!("and {more} more listeners"));
     }
     row(&mut page, "keys", at("/keys"));
     row(&mut page, "upstreams", at("/upstreams"));
     row(&mut page, "connections", at("/connections"));
     row(&mut page, "in flight", at("/requests_in_flight"));
-    page + &reload(&answer["last_reload"])
+    fitted(page + &outcome(&answer["last_reload"], |problem| problem.lines().next().unwrap_or_default()))
+}
+
+/// Cuts off what is more than one screen.
+fn fitted(page: String) -> String {
+    let on_screen = |line: &str| line.chars().count().div_ceil(SCREEN_COLUMNS).max(1);
+    if page.lines().map(on_screen).sum::<usize>() <= SCREEN_LINES {
+        return page;
+    }
+    let (mut cut, mut used, mut shown) = (String::new(), 1, 0);
+    for line in page.lines() {
+        used += on_screen(line);
+        if used > SCREEN_LINES {
+            break;
+        }
+        shown += 1;
+        let _ = writeln!(cut, "{line}");
+    }
+    let more = page.lines().count() - shown;
+    row(&mut cut, "", format_args!("and {more} more lines: `keygate check` prints what is wrong"));
+    cut
 }
 
 pub(super) fn reload(last: &Value) -> String {
+    outcome(last, |problem| problem)
+}
+
+/// What came of a reload, with so much of each problem.
+fn outcome(last: &Value, part: fn(&str) -> &str) -> String {
     let mut page = String::new();
     let (outcome, at) = (text(&last["outcome"]), text(&last["at"]));
     row(&mut page, "last reload", format_args!("{outcome}, {at}, generation {}", text(&last["generation"])));
@@ -49,7 +85,7 @@ pub(super) fn reload(last: &Value) -> String {
         [("problem", "problems"), ("warning", "warnings"), ("needs restart", "restart_needed")]
     {
         for line in last[field].as_array().into_iter().flatten() {
-            row(&mut page, name, text(line));
+            row(&mut page, name, part(&text(line)));
         }
     }
     page
