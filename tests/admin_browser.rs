@@ -104,6 +104,44 @@ fn a_regenerated_key_counts_at_once_for_an_sdk() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+/// Each of them, with a key in which a shell and Python would find something of theirs.
+#[test]
+fn what_is_copied_calls_the_gateway() {
+    const ODD_KEY: &str = "sk-'a\"b$(c)`d`\\e0123456789";
+    let origin = RunningOrigin::start();
+    let gateway = Gateway::start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: strict, api_key: {}}}\n\
+         upstreams: {{origin: {{peers: ['{}']}}}}\nroutes: [{{path_prefix: /, upstream: origin}}]\n\
+         admin: {{listen: '127.0.0.1:0', token: {TOKEN}}}\n",
+        json!(ODD_KEY),
+        origin.address
+    ));
+    let mut browser = logged_in(&gateway);
+    browser.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }");
+    for (number, (program, models)) in
+        [("sh", "gpt-mock"), ("python", "gpt-mock"), ("python", "claude-mock"), ("python", "gemini-mock")]
+            .into_iter()
+            .enumerate()
+    {
+        browser.click(&format!(".segments button:nth-child({})", number + 1));
+        assert!(!browser.text(".segments ~ pre").contains(ODD_KEY), "what is seen is masked");
+        browser.evaluate("window.copied = ''");
+        browser.click(".segments ~ .actions button");
+        browser.wait("copied !== ''");
+        let copied = browser.evaluate("copied").as_str().unwrap().to_owned();
+        let mut command = Command::new(if program == "sh" { "sh".into() } else { sdk_python() });
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .args(["-c", &copied])
+            .stdin(Stdio::null());
+        let output = run_to_end(command);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success() && said.contains(models), "{copied}\n{said}");
+    }
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 #[test]
 fn the_mode_is_switched_and_a_lost_update_is_shown() {
     let gateway = Gateway::start(&administered("off", &Origin::start()));

@@ -163,13 +163,13 @@ function events(pill, leave) {
       seen = now;
     },
     state(state) {
-      pill.textContent = state === "live" ? text.live : text.lost;
+      pill.textContent = text.states[state];
       pill.className = `pill ${state}`;
       if (state === "live" && wasLost) {
         app.tell(text.back);
         app.refresh().catch(() => {});
       }
-      wasLost = state === "lost";
+      wasLost = state !== "live";
     },
     refused: (error) => leave(error instanceof Refused && error.status === 401 ? text.login.expired : app.said(error)),
   };

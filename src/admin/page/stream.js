@@ -15,7 +15,7 @@ function looked() {
 }
 
 /**
- * Follows the events while somebody looks, until `stop()`. `on.event(name, data)` for each, `on.state("live" | "lost")` when that changes,
+ * Follows the events while somebody looks, until `stop()`. `on.event(name, data)` for each, `on.state("live" | "lost" | "full")` when that changes,
  * `on.refused(error)` if the gateway answers and will not (then it has stopped). A hidden tab lets go of its connection: a
  * browser has six for one host, and the seventh tab would wait for ever. What was missed comes with the last id.
  */
@@ -50,10 +50,12 @@ export function follow(on) {
   }
 
   async function run() {
+    let after = "lost";
     for (;;) {
       await looked();
       if (stopped) return;
       letGo = false;
+      after = "lost";
       try {
         await once();
       } catch (error) {
@@ -62,9 +64,10 @@ export function follow(on) {
           on.refused(error);
           return;
         }
+        if (error.code === "streams_full") after = "full";
       }
       if (letGo || stopped) continue;
-      become("lost");
+      become(after);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
