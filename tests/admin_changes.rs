@@ -334,6 +334,12 @@ fn what_needs_a_restart_is_written_and_said() {
     let shown = send(gateway.admin(), "GET /api/config", "", "").json();
     assert_eq!(shown["restart_needed"], answer["restart_needed"]);
     assert_eq!(shown["allow_lan_access"], true);
+    let open = changed(gateway.admin(), "PUT /api/config/auth_mode", &json!({"auth_mode": "off"}));
+    let warning = "once the gateway is started again: other machines reach this gateway and no key is needed";
+    assert!(open["warnings"].to_string().contains(warning), "{open}");
+    let closed =
+        changed(gateway.admin(), "PUT /api/config/allow_lan_access", &json!({"allow_lan_access": false}));
+    assert!(!closed["warnings"].to_string().contains("started again"), "{closed}");
 }
 
 #[test]

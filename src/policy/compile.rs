@@ -59,6 +59,7 @@ pub fn compile(
     let admin_certificates = tls::compile_admin_tls(config.admin.tls.as_ref(), &mut problems);
     let admin_token = admin::compile_token(config, &keys, &mut problems);
     warn_about_access(config, mode, exposure, &keys, &mut problems);
+    warn_about_restart(config, (exposure, startup.exposure), &keys, &mut problems);
     let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
     let allowed_hosts = browsers::compile_allowed_hosts(&config.proxy.allowed_hosts, &mut problems);
     let trusted_proxies = trusted_proxies::compile(&config.proxy, &mut problems);
@@ -155,6 +156,31 @@ fn warn_about_access(
                 .with_help("`keygate keygen` prints a new key"),
         );
     }
+}
+
+/// The same of what the listeners of the config will mean, where a restart changes who can connect.
+fn warn_about_restart(
+    config: &Config,
+    (now, later): (Exposure, Exposure),
+    keys: &KeyTable,
+    problems: &mut Vec<Problem>,
+) {
+    if now == later {
+        return;
+    }
+    let mut warnings = Vec::new();
+    warn_about_access(
+        config,
+        compile_mode(config.proxy.auth_mode).resolve(later),
+        later,
+        keys,
+        &mut warnings,
+    );
+    warnings.retain(|warning| !problems.contains(warning));
+    problems.extend(warnings.into_iter().map(|warning| Problem {
+        message: format!("once the gateway is started again: {}", warning.message),
+        ..warning
+    }));
 }
 
 /// A host as it stands in a `Host` field, without port.
