@@ -210,13 +210,22 @@ fn an_address_that_other_machines_reach_is_refused() {
         ("token: short", "a token is at least 16 visible ASCII characters"),
         ("token: sk-0123456789abcdef", "this token is also a key"),
         ("listen: '127.0.0.1:8045'", "`127.0.0.1:8045` is where the gateway itself listens"),
+        (
+            "listen: '127.0.0.1:9'}\nupstreams: {a: {peers: ['127.0.0.1:9']}",
+            "upstream `a`: `127.0.0.1:9` is the admin listener",
+        ),
+        (
+            "listen: '127.0.0.1:9'}\nupstreams: {a: {peers: ['localhost:9']}",
+            "upstream `a`: `localhost:9` is the admin listener",
+        ),
     ] {
         std::fs::write(&file, format!("proxy: {{api_key: sk-0123456789abcdef}}\nadmin: {{{admin}}}\n"))
             .unwrap();
         let output = run_to_end(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]));
         assert_eq!(output.status.code(), Some(2));
         let error = String::from_utf8(output.stderr).unwrap();
-        assert!(error.contains("keygate.yaml:2:") && error.contains(message), "{error}");
+        let place = if admin.contains("upstreams") { "keygate.yaml:3:" } else { "keygate.yaml:2:" };
+        assert!(error.contains(place) && error.contains(message), "{error}");
     }
 }
 

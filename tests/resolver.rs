@@ -90,3 +90,30 @@ fn a_resolver_may_fail_and_change_its_mind() {
         assert_eq!(ask(&gateway), (200, "there".to_owned()), "the old address is forgotten");
     }
 }
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+fn a_name_that_leads_to_the_admin_listener_leads_nowhere() {
+    if !namespaces() {
+        eprintln!("not run: no mount namespaces here (`{}` is refused)", UNSHARE.join(" "));
+        return;
+    }
+    // A peer is named by its port: one that is free a moment before.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _there = named("there", SocketAddr::from(([127, 0, 0, 2], free.port())));
+    let gateway = start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off, dns_refresh: 1s}}\n\
+         upstreams: {{o: {{peers: ['model.test:{}']}}}}\nroutes: [{{path_prefix: /, upstream: o}}]\n\
+         admin: {{listen: '{free}'}}\n",
+        free.port()
+    ));
+    assert_eq!(gateway.admin(), free);
+    write_hosts(gateway.directory.path(), "127.0.0.1 model.test\n");
+    gateway.program().wait_for_log("why it has none", |line| line.contains("it leads to the admin listener"));
+    assert_eq!(ask(&gateway).0, 503);
+    write_hosts(gateway.directory.path(), "127.0.0.1 model.test\n127.0.0.2 model.test\n");
+    wait_for("the other address", || (ask(&gateway) == (200, "there".to_owned())).then_some(()));
+    for _ in 0..20 {
+        assert_eq!(ask(&gateway), (200, "there".to_owned()));
+    }
+}

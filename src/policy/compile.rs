@@ -53,6 +53,7 @@ pub fn compile(
     startup.access_log = compile_access_log(&config.access_log, &mut problems);
     startup.admin = admin::compile_listen(config, &startup.listen, &mut problems);
     let exposure = running.unwrap_or(&startup).exposure;
+    let admin_listen = running.unwrap_or(&startup).admin;
     let configured_mode = compile_mode(config.proxy.auth_mode);
     let mode = configured_mode.resolve(exposure);
     let keys = keys::compile_keys(config, &mut problems);
@@ -65,6 +66,8 @@ pub fn compile(
     let trusted_proxies = trusted_proxies::compile(&config.proxy, &mut problems);
     let certificates = tls::compile_tls(config.proxy.tls.as_ref(), &mut problems);
     let upstreams = upstreams::compile_upstreams(&config.upstreams, &mut problems);
+    // Where it is now, and where it will be after a restart.
+    admin::keep_apart(config, [admin_listen, startup.admin], &mut problems);
     let routes = routes::compile_routes(config, &mut problems);
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
@@ -90,6 +93,7 @@ pub fn compile(
         upstreams,
         admin_certificates,
         admin_token,
+        admin_listen,
         open_on_loopback: mode == EffectiveMode::Off && exposure == Exposure::Loopback,
         allowed_hosts,
         trusted_proxies,

@@ -60,6 +60,17 @@ impl AdminListen {
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
+
+    /// Whether a connection to `address` ends at this listener. Of one on every address only loopback is known for sure.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        let (own, other) = (self.address.ip().to_canonical(), address.ip().to_canonical());
+        // To connect to the unspecified address is to connect to loopback.
+        let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+        let same_ip = own == other
+            || (own.is_unspecified() && is_here(other))
+            || (other.is_unspecified() && is_here(own));
+        self.address.port() == address.port() && same_ip
+    }
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -148,6 +159,32 @@ mod tests {
             ("::ffff:10.0.0.1", Exposure::Network),
         ] {
             assert_eq!(exposure_of(address.parse().unwrap()), exposure, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_ends_at_the_admin_listener_is_known() {
+        let is_at = |own: &str, other: &str| {
+            AdminListen { address: own.parse().unwrap(), tls: false }.is_at(other.parse().unwrap())
+        };
+        for (own, other) in [
+            ("127.0.0.1:8046", "127.0.0.1:8046"),
+            ("127.0.0.1:8046", "[::ffff:127.0.0.1]:8046"),
+            ("127.0.0.1:8046", "0.0.0.0:8046"),
+            ("0.0.0.0:8046", "127.9.9.9:8046"),
+            ("[::]:8046", "[::1]:8046"),
+            ("10.0.0.1:8046", "10.0.0.1:8046"),
+        ] {
+            assert!(is_at(own, other), "{own} {other}");
+        }
+        for (own, other) in [
+            ("127.0.0.1:8046", "127.0.0.1:8047"),
+            ("127.0.0.1:8046", "127.0.0.2:8046"),
+            ("127.0.0.1:8046", "10.0.0.1:8046"),
+            ("0.0.0.0:8046", "10.0.0.1:8046"),
+            ("10.0.0.1:8046", "0.0.0.0:8046"),
+        ] {
+            assert!(!is_at(own, other), "{own} {other}");
         }
     }
 }

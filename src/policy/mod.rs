@@ -95,6 +95,8 @@ pub struct Snapshot {
     pub admin_certificates: CertificateTable,
     /// What the admin API asks for; without it nobody may use it.
     pub admin_token: Option<AdminToken>,
+    /// Where the admin listener is: no request is forwarded to it.
+    pub admin_listen: Option<AdminListen>,
     /// Whether nobody needs a key and only this machine can connect: then web pages must be kept out.
     pub open_on_loopback: bool,
     /// Names beside those of loopback by which such a gateway may be called; lower-case.

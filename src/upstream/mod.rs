@@ -25,7 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 
 use crate::policy::{
-    Balance, CheckRule, EjectionRule, PeerAddress, PeerSpec, RetryRule, Snapshot, UpstreamId, UpstreamSpec,
+    AdminListen, Balance, CheckRule, EjectionRule, PeerAddress, PeerSpec, RetryRule, Snapshot, UpstreamId,
+    UpstreamSpec,
 };
 use budget::Budget;
 
@@ -36,6 +37,8 @@ pub const MAX_ATTEMPTS: usize = 64;
 #[derive(Debug)]
 pub struct Fleet {
     upstreams: Vec<Upstream>,
+    /// Where no peer may be.
+    admin: Option<AdminListen>,
 }
 
 /// One upstream: its peers and whose turn it is.
@@ -97,7 +100,7 @@ impl Fleet {
     pub fn new(policy: &Snapshot, before: Option<&Self>) -> Self {
         let known = Known::of(before);
         let upstreams = policy.upstreams.iter().map(|spec| Upstream::new(spec, &known)).collect();
-        Self { upstreams }
+        Self { upstreams, admin: policy.admin_listen }
     }
 
     /// An upstream by its id in the policy that this fleet was made from.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::Fleet;
-use crate::policy::PeerAddress;
+use crate::policy::{AdminListen, PeerAddress};
 
 /// How long one look-up may take before it counts as failed.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +28,7 @@ pub async fn refresh(fleet: &Fleet) {
     }
     while let Some(done) = lookups.join_next().await {
         let Ok((name, found)) = done else { continue };
+        let found = found.and_then(|addresses| apart(addresses, fleet.admin));
         for peer in fleet.peers().filter(|peer| *peer.address() == name) {
             let before = peer.addresses();
             match &found {
@@ -44,6 +45,16 @@ pub async fn refresh(fleet: &Fleet) {
                 }
             }
         }
+    }
+}
+
+/// A name that leads to the admin listener leads nowhere: everybody could reach that through the gateway.
+fn apart(mut addresses: Vec<SocketAddr>, admin: Option<AdminListen>) -> Result<Vec<SocketAddr>, String> {
+    addresses.retain(|address| !admin.is_some_and(|admin| admin.is_at(*address)));
+    if addresses.is_empty() {
+        Err("it leads to the admin listener of this gateway".to_owned())
+    } else {
+        Ok(addresses)
     }
 }
 

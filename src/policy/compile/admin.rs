@@ -1,11 +1,12 @@
 //! The admin listener: an address that only this machine reaches, or TLS; and a token that is no key.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::Config;
 use crate::policy::admin::AdminToken;
 use crate::policy::keys::KeyTable;
 use crate::policy::listen::{AdminListen, Exposure, ListenAddress, exposure_of};
+use crate::policy::upstreams::PeerAddress;
 use crate::problem::{FieldPath, Problem};
 
 /// Nobody guesses as many random characters; what is shorter was made up by a person.
@@ -48,6 +49,34 @@ pub(super) fn compile_listen(
         );
     }
     Some(AdminListen { address, tls })
+}
+
+/// No peer is the admin listener: everybody could reach that through the gateway. Names other than `localhost` are looked at
+/// when they are resolved.
+pub(super) fn keep_apart(config: &Config, admin: [Option<AdminListen>; 2], problems: &mut Vec<Problem>) {
+    let is_admin = |address: SocketAddr| admin.iter().flatten().any(|admin| admin.is_at(address));
+    for (name, upstream) in &config.upstreams {
+        let peers = FieldPath::root().field("upstreams").field(name.as_str()).field("peers");
+        for (at, peer) in upstream.peers.iter().enumerate() {
+            let reached = match PeerAddress::parse(&peer.address) {
+                Ok(PeerAddress::Fixed(address)) => is_admin(address),
+                Ok(PeerAddress::Name { host, port }) => {
+                    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                    host.eq_ignore_ascii_case("localhost")
+                        && loopback.iter().any(|&ip| is_admin(SocketAddr::new(ip, port)))
+                }
+                Err(_) => false,
+            };
+            if reached {
+                let message =
+                    format!("upstream `{name}`: `{}` is the admin listener of this gateway", peer.address);
+                problems.push(
+                    Problem::error(peers.index(at), message)
+                        .with_help("whoever may use the gateway would reach it: name another address"),
+                );
+            }
+        }
+    }
 }
 
 /// The token; an empty one counts as none.
