@@ -133,7 +133,7 @@ export const text = {
     columns: ["Name", "State", "Limits", "Last used", "Expires"],
     states: { active: "active", disabled: "disabled", not_yet: "not yet", expired: "expired" },
     total: (shown, all) => (shown === all ? `${all} in all` : `The first ${shown} of ${all}`),
-    since: (start) => `uses since the start, ${start}`,
+    since: (start) => `uses since ${start}`,
     nothing: "–",
     unused: "not yet",
     never: "never",
