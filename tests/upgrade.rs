@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::support::{Gateway, KEY, Origin, PATIENCE, config};
@@ -33,6 +33,8 @@ fn upgrade(gateway: &Gateway, old: u32) -> Successor {
 
 /// Clients that open a connection for each request, until told to stop.
 struct Load {
+    /// Where they go, as far as they know.
+    address: Arc<Mutex<SocketAddr>>,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Vec<String>>>,
@@ -41,12 +43,15 @@ struct Load {
 impl Load {
     fn start(address: SocketAddr) -> Self {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let address = Arc::new(Mutex::new(address));
         let clients = (0..4)
             .map(|_| {
-                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                let (stop, answered, address) =
+                    (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&address));
                 std::thread::spawn(move || {
                     let mut failures = Vec::new();
                     while !stop.load(Ordering::SeqCst) {
+                        let address = *address.lock().unwrap();
                         match request(address) {
                             Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {}
                             Ok(answer) => failures.push(answer),
@@ -58,7 +63,12 @@ impl Load {
                 })
             })
             .collect();
-        Self { stop, answered, clients }
+        Self { address, stop, answered, clients }
+    }
+
+    /// Sends its clients elsewhere.
+    fn move_to(&self, address: SocketAddr) {
+        *self.address.lock().unwrap() = address;
     }
 
     /// Waits for so many more requests.
@@ -91,7 +101,7 @@ fn request(address: SocketAddr) -> std::io::Result<String> {
 #[test]
 fn no_request_is_lost_and_a_stream_goes_on_across_upgrades() {
     let (sender, events) = std::sync::mpsc::channel::<&str>();
-    let events = std::sync::Mutex::new(events);
+    let events = Mutex::new(events);
     let origin = Origin::answering(move |request, stream| {
         if !request.head.starts_with("GET /stream ") {
             return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -142,27 +152,39 @@ fn lan_access_and_port_are_changed_without_losing_a_request() {
         let listen = format!("port: {port}\n  allow_lan_access: {lan}");
         config("strict", &origin).replace("listen: ['127.0.0.1:0']", &listen)
     };
+    let at = |last: u8, port: u16| SocketAddr::from(([127, 0, 0, last], port));
     let mut gateway = Gateway::start(&with(port, false));
-    assert_eq!(gateway.address(), SocketAddr::from(([127, 0, 0, 1], port)));
-    let elsewhere = |port: u16| request(SocketAddr::from(([127, 0, 0, 2], port)));
-    assert!(elsewhere(port).is_err(), "another address than the one that is listened on");
+    assert_eq!(gateway.address(), at(1, port));
+    assert!(request(at(2, port)).is_err(), "another address than the one that is listened on");
     let load = Load::start(gateway.address());
     load.wait_for(100);
-    gateway.replace_config(&with(port, true));
-    gateway.program().wait_for_log("the hint", |line| line.contains("takes effect with a restart"));
-    let serving = upgrade(&gateway, gateway.program().id());
-    load.wait_for(100);
-    assert!(gateway.wait().success());
-    load.wait_for(100);
+    let mut serving = Successor(gateway.program().id());
+    // LAN access on, the port, LAN access off again, and both at once.
+    for (number, (new_port, lan)) in
+        [(port, true), (next_port, true), (next_port, false), (port, true)].into_iter().enumerate()
+    {
+        gateway.replace_config(&with(new_port, lan));
+        let hints = move |log: &[String]| {
+            let hints = log.iter().filter(|line| line.contains("takes effect with a restart")).count();
+            (hints > number).then_some(())
+        };
+        gateway.program().wait_for("the hint", hints);
+        let next = upgrade(&gateway, serving.0);
+        // The one before has drained by itself, or is about to: it is no longer ours to end.
+        std::mem::forget(std::mem::replace(&mut serving, next));
+        // Some requests still go to the old port.
+        load.wait_for(100);
+        load.move_to(at(1, new_port));
+        load.wait_for(100);
+        assert_eq!(request(at(2, new_port)).is_ok(), lan, "change {number}");
+        if number == 1 {
+            let old_port = || request(at(1, port)).is_err().then_some(());
+            crate::support::wait_for("the old port to close", old_port);
+        }
+    }
     let (requests, failures) = load.end();
     assert!(failures.is_empty(), "{} of {requests} failed: {failures:?}", failures.len());
-    assert!(elsewhere(port).unwrap().starts_with("HTTP/1.1 200 "));
-
-    gateway.replace_config(&with(next_port, true));
-    let _next = upgrade(&gateway, serving.0);
-    std::mem::forget(serving);
-    assert!(elsewhere(next_port).unwrap().starts_with("HTTP/1.1 200 "));
-    crate::support::wait_for("the old port to close", || elsewhere(port).is_err().then_some(()));
+    assert!(gateway.wait().success());
 }
 
 #[test]

@@ -125,7 +125,7 @@ pub struct Shutdown {
     /// How long requests and streams in flight may go on after a stop signal; it ends earlier once none is left.
     #[serde(deserialize_with = "units::span::<0, { 24 * units::HOUR }, _>")]
     pub grace: Span,
-    /// How long, at most, to go on accepting connections after a stop signal while requests are in flight, with `/healthz` answering 503, so that a load balancer notices first; it ends at once when nothing is in flight.
+    /// How long, at most, to go on accepting connections after a stop signal while requests are in flight, with `/healthz` answering 503, so that a load balancer notices first; it ends at once when nothing is in flight. After an upgrade, how long an address that the config no longer has is still served.
     #[serde(deserialize_with = "units::span::<0, { units::HOUR }, _>")]
     pub delay: Span,
 }

@@ -80,8 +80,8 @@ pub struct Live {
     pub meters: Meters,
 }
 
-/// The gateway.
-#[derive(Debug)]
+/// The gateway. Clones of it are one: they share what they follow and count.
+#[derive(Clone, Debug)]
 pub struct Gateway {
     live: Arc<PolicyHandle<Live>>,
     requests: &'static InFlight,

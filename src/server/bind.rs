@@ -20,6 +20,15 @@ pub(super) struct BoundListener {
     pub(super) socket: TcpListener,
 }
 
+/// The sockets of the gateway.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    /// Those to listen on.
+    pub(super) staying: Vec<BoundListener>,
+    /// Those of the predecessor that the config has no more, but whose clients may have a while to go elsewhere.
+    pub(super) leaving: Vec<BoundListener>,
+}
+
 /// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -55,7 +64,8 @@ impl fmt::Display for BindError {
 /// Binds every address, or none. A socket that was inherited is taken over where it has the address.
 ///
 /// One that is left over is kept if a new one has its port on every interface, as when LAN access is switched on: what
-/// waits in its queue is not lost. The others close here, and with them, once it has drained, the predecessor's.
+/// waits in its queue is not lost. Another one leaves, unless it can be reached from where no new one can: that closes
+/// here, and with it, as soon as it drains, the predecessor's.
 ///
 /// # Errors
 /// The first address that cannot be bound. An optional one may be missing where the machine has no IPv6, but not
@@ -63,30 +73,34 @@ impl fmt::Display for BindError {
 pub(super) fn bind_all(
     addresses: &[ListenAddress],
     mut inherited: Vec<TcpListener>,
-) -> Result<Vec<BoundListener>, BindError> {
-    let mut bound = Vec::with_capacity(addresses.len());
+) -> Result<Sockets, BindError> {
+    let mut staying = Vec::with_capacity(addresses.len());
     for listen in addresses {
         match take_or_bind(listen.address, &mut inherited) {
-            Ok(listener) => bound.push(listener),
+            Ok(listener) => staying.push(listener),
             Err(error) if listen.optional && error.lacks_address_family() => {
                 log::info!("this machine has no IPv6, so `{}` is left out", listen.address);
             }
             Err(error) => return Err(error),
         }
     }
-    let covered: Vec<BoundListener> =
-        inherited.into_iter().filter_map(|socket| BoundListener::inherited(socket).ok()).collect();
-    let everywhere: Vec<SocketAddr> = bound
-        .iter()
-        .map(|listener| listener.address)
-        .filter(|address| address.ip().is_unspecified())
-        .collect();
-    bound.extend(covered.into_iter().filter(|old| {
-        everywhere
-            .iter()
-            .any(|new| new.port() == old.address.port() && new.is_ipv4() == old.address.is_ipv4())
-    }));
-    Ok(bound)
+    let new: Vec<SocketAddr> = staying.iter().map(|listener| listener.address).collect();
+    let left = inherited.into_iter().filter_map(|socket| BoundListener::inherited(socket).ok());
+    let (covered, others): (Vec<_>, Vec<_>) =
+        left.partition(|old| new.iter().any(|&new| is_covered(old.address, new)));
+    staying.extend(covered);
+    let leaving = others.into_iter().filter(|old| may_stay_a_while(old.address, &new)).collect();
+    Ok(Sockets { staying, leaving })
+}
+
+/// Whether the new socket has the port of the old one on every interface.
+fn is_covered(old: SocketAddr, new: SocketAddr) -> bool {
+    new.ip().is_unspecified() && new.port() == old.port() && new.is_ipv4() == old.is_ipv4()
+}
+
+/// Whether whoever can reach the old socket can reach a new one: the mode of the new config was chosen for those alone.
+fn may_stay_a_while(old: SocketAddr, new: &[SocketAddr]) -> bool {
+    old.ip().is_loopback() || new.iter().any(|new| new.ip() == old.ip())
 }
 
 /// Takes the inherited socket with this address, or binds one.
@@ -250,6 +264,10 @@ mod tests {
         drop(first);
     }
 
+    fn addresses(listeners: &[BoundListener]) -> Vec<SocketAddr> {
+        listeners.iter().map(|listener| listener.address).collect()
+    }
+
     fn wanted(address: SocketAddr) -> [ListenAddress; 1] {
         [ListenAddress { address, optional: false }]
     }
@@ -260,7 +278,8 @@ mod tests {
         for address in [old.address, "127.0.0.1:0".parse().unwrap()] {
             let inherited = vec![old.socket.try_clone().unwrap()];
             let bound = bind_all(&wanted(address), inherited).unwrap();
-            assert_eq!(bound.iter().map(|listener| listener.address).collect::<Vec<_>>(), [old.address]);
+            assert_eq!(addresses(&bound.staying), [old.address]);
+            assert!(bound.leaving.is_empty());
         }
     }
 
@@ -270,15 +289,43 @@ mod tests {
         let everywhere = SocketAddr::from(([0, 0, 0, 0], loopback.address.port()));
         let inherited = vec![loopback.socket.try_clone().unwrap()];
         let bound = bind_all(&wanted(everywhere), inherited).unwrap();
-        let addresses: Vec<_> = bound.iter().map(|listener| listener.address).collect();
-        assert_eq!(addresses, [everywhere, loopback.address], "the old one goes on for what waits in it");
+        let staying = addresses(&bound.staying);
+        assert_eq!(staying, [everywhere, loopback.address], "the old one goes on for what waits in it");
         assert!(bind(everywhere).is_err(), "nobody else may share the port");
         assert!(bind(loopback.address).is_err(), "nobody else may share the port");
         drop(loopback);
-        let inherited = bound.into_iter().take(1).map(|listener| listener.socket).collect();
+        let inherited = bound.staying.into_iter().take(1).map(|listener| listener.socket).collect();
         let address = SocketAddr::from(([127, 0, 0, 1], everywhere.port()));
         let bound = bind_all(&wanted(address), inherited).unwrap();
-        assert_eq!(bound.iter().map(|listener| listener.address).collect::<Vec<_>>(), [address]);
+        assert_eq!(addresses(&bound.staying), [address]);
+        assert!(bound.leaving.is_empty(), "nobody from elsewhere comes in any more");
+    }
+
+    #[test]
+    fn a_socket_leaves_slowly_only_where_that_lets_nobody_else_in() {
+        let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+        for (old, new, may) in [
+            ("127.0.0.1:1", "127.0.0.1:2", true),
+            ("127.0.0.1:1", "0.0.0.0:2", true),
+            ("[::1]:1", "10.0.0.1:2", true),
+            ("0.0.0.0:1", "0.0.0.0:2", true),
+            ("10.0.0.1:1", "10.0.0.1:2", true),
+            ("0.0.0.0:1", "127.0.0.1:2", false),
+            ("[::]:1", "[::1]:1", false),
+            ("10.0.0.1:1", "127.0.0.1:1", false),
+            ("[::]:1", "0.0.0.0:2", false),
+        ] {
+            assert_eq!(may_stay_a_while(at(old), &[at(new)]), may, "{old} to {new}");
+        }
+        let old = bind(at("127.0.0.1:0")).unwrap();
+        let inherited = vec![old.socket.try_clone().unwrap()];
+        let other = free_port();
+        let bound = bind_all(&wanted(SocketAddr::from(([127, 0, 0, 1], other))), inherited).unwrap();
+        assert_eq!((bound.staying.len(), addresses(&bound.leaving)), (1, vec![old.address]));
+    }
+
+    fn free_port() -> u16 {
+        bind("127.0.0.1:0".parse().unwrap()).unwrap().address.port()
     }
 
     #[test]

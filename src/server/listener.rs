@@ -50,8 +50,17 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(metrics: &'static Metrics) -> Arc<Self> {
+        Self::counted_in(InFlight::leak(), metrics)
+    }
+
+    /// For listeners that close before these: their connections count among all.
+    pub(super) fn beside(&self) -> Arc<Self> {
+        Self::counted_in(self.open, self.metrics)
+    }
+
+    fn counted_in(open: &'static InFlight, metrics: &'static Metrics) -> Arc<Self> {
         Arc::new(Self {
-            open: InFlight::leak(),
+            open,
             metrics,
             made: Instant::now(),
             last_came: AtomicU64::new(0),
@@ -118,6 +127,8 @@ pub(super) struct ListeningService<A> {
     sockets: Vec<BoundListener>,
     /// Those that have time for a first request before the rest is closed.
     connections: Option<Arc<Connections>>,
+    /// When it closes its listeners by itself.
+    end: Option<Duration>,
 }
 
 /// A bound socket and how it is spoken to.
@@ -138,7 +149,7 @@ impl<A> ListeningService<A> {
             });
             sockets.push(socket);
         }
-        Self { service, sockets, connections: None }
+        Self { service, sockets, connections: None, end: None }
     }
 
     /// One that leaves its connections the time for a first request when it stops.
@@ -150,6 +161,12 @@ impl<A> ListeningService<A> {
     /// Reads from trusted proxies whose connection it is, where there is TLS. Where there is none, the front does.
     pub(super) fn read_before_tls(&mut self, proxy_protocol: Arc<ProxyProtocol>) {
         self.service.endpoints().set_pre_tls_callback(proxy_protocol);
+    }
+
+    /// Until so long after its start; what is in flight then is finished.
+    pub(super) fn with_end(mut self, end: Duration) -> Self {
+        self.end = Some(end);
+        self
     }
 
     /// With that many threads of its own, in place of the server's number.
@@ -164,9 +181,13 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
     async fn start_service(
         &mut self,
         inherited: Option<ListenFds>,
-        mut shutdown: ShutdownWatch,
+        shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
+        let mut shutdown = match self.end {
+            Some(end) => shutdown_within(end, shutdown),
+            None => shutdown,
+        };
         if let Some(inherited) = &inherited {
             // Pingora looks here first, for sockets that an older process handed over, and binds only what is missing.
             let mut table = inherited.lock();
@@ -201,6 +222,18 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
     fn threads(&self) -> Option<usize> {
         self.service.threads()
     }
+}
+
+/// Says that it is time to stop after so long, or earlier where it is time for all.
+fn shutdown_within(end: Duration, mut all: ShutdownWatch) -> ShutdownWatch {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(end, told_to_stop(&mut all)).await;
+        let _ = stop.send(true);
+        // Connections that go on ask again.
+        stop.closed().await;
+    });
+    stopped
 }
 
 /// Returns once the server stops.

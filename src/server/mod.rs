@@ -12,6 +12,7 @@ mod change;
 mod client;
 mod config_file;
 mod denials;
+mod endpoints;
 mod expiry;
 mod front;
 mod h2c;
@@ -127,23 +128,21 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let Compiled { snapshot, startup, .. } = compiled;
     log_warnings(&warnings);
     let mut inherited = upgrade::inherited_sockets();
-    let listeners = bind::bind_all(&startup.listen, inherited.gateway)?;
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let sockets = bind::bind_all(&startup.listen, inherited.gateway)?;
+    let addresses: Vec<SocketAddr> = sockets.staying.iter().map(|listener| listener.address).collect();
     let admin = admin_handles::bind(&source, startup.admin.map(|admin| admin.address), &mut inherited.admin)?;
-    let upgrade = Upgrade::prepare(&listeners, admin.as_ref());
+    let upgrade = Upgrade::prepare(&sockets.staying, admin.as_ref());
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
     let metrics = Metrics::leak();
     let live = first_live(snapshot, metrics, &runtime);
     let (requests, connections) = (InFlight::leak(), Connections::new(metrics));
     let mut server = new_server(startup.threads);
-    let endpoints = endpoints(listeners, &startup, &live)?;
     let (access_log, log_control) = open_access_log(&source, &startup, metrics)?.unzip();
     let reloads = Arc::new(ReloadLog::new(clock::now(), warnings));
     let denials = denials::start(&live, &reloads)?;
     let gateway = Gateway::new(Arc::clone(&live), requests, denials).with_access_log(access_log);
-    let service = gateway_service(&server, gateway, endpoints, &connections, &startup, &live);
-    server.add_service(service);
+    endpoints::add_gateway(&mut server, &gateway, sockets, &connections, &startup, &live)?;
     if let Some(origin) = origin {
         server.add_service(origin_service(origin).with_threads(1));
     }
@@ -261,10 +260,10 @@ pub fn run_origin(
 /// never cut off. With the default of `h2`, a burst of 130 ended the connection.
 const SMALL_FRAMES_BUDGET: usize = 13_107 * 251;
 
-/// The phases, run by Pingora, on the gateway's listeners.
+/// The phases, run by Pingora, on these listeners.
 fn gateway_service(
     server: &Server,
-    gateway: Gateway,
+    gateway: &Gateway,
     endpoints: Vec<Endpoint>,
     connections: &Arc<Connections>,
     startup: &Startup,
@@ -289,7 +288,7 @@ fn gateway_service(
         live: Arc::clone(live),
     };
     let conf = &server.configuration;
-    let mut service = ProxyServiceBuilder::new(conf, gateway)
+    let mut service = ProxyServiceBuilder::new(conf, gateway.clone())
         .name("keygate")
         .custom(Http1Connector::new(Some(conf)), front.into_session())
         .server_options(options)
@@ -311,19 +310,6 @@ fn gateway_service(
 fn origin_service(OriginListener(socket): OriginListener) -> ListeningService<Origin> {
     let service = listening::Service::new("origin".to_owned(), Origin::new());
     ListeningService::new(service, vec![Endpoint { socket, tls: None }])
-}
-
-/// The bound sockets of the gateway, each with TLS where the config has it.
-fn endpoints(
-    sockets: Vec<BoundListener>,
-    startup: &Startup,
-    live: &Arc<PolicyHandle<Live>>,
-) -> Result<Vec<Endpoint>, RunError> {
-    let endpoint = |socket| {
-        let tls = startup.tls.as_ref().map(|tls| tls::settings(tls, live)).transpose();
-        Ok(Endpoint { socket, tls: tls.map_err(|what| RunError::Config(vec![what]))? })
-    };
-    sockets.into_iter().map(endpoint).collect()
 }
 
 fn supervising_runtime() -> Result<Runtime, RunError> {

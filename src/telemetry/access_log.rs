@@ -139,8 +139,8 @@ impl Serialize for Time {
     }
 }
 
-/// Takes lines; one for the process.
-#[derive(Debug)]
+/// Takes lines; one for the process, its clones included.
+#[derive(Clone, Debug)]
 pub struct AccessLog {
     shared: Arc<Shared>,
     metrics: &'static Metrics,
