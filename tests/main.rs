@@ -110,5 +110,7 @@ mod tls;
 mod upgrade;
 /// TLS and HTTP/2 toward the peers.
 mod upstream_protocols;
+/// Sessions of TLS toward the peers.
+mod upstream_sessions;
 /// WebSockets, and no other upgrade.
 mod websocket;

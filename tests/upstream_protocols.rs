@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, Response};
@@ -9,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate, wait_for};
 
-const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
+pub(crate) const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A gateway with TLS in front of `origin`, to be the peer of another.
 fn peer(origin: &Origin, authority: &Authority, more: &str) -> Gateway {
@@ -22,6 +24,16 @@ fn peer(origin: &Origin, authority: &Authority, more: &str) -> Gateway {
 
 /// A gateway whose peer at `address` is described by `upstream` (with `ca.pem` and `client.pem` at hand).
 fn in_front_of(address: SocketAddr, authority: &Authority, upstream: &str) -> Gateway {
+    in_front_of_with(address, authority, upstream, |_, _| {})
+}
+
+/// The same, with a change to the command, which is told its directory.
+pub(crate) fn in_front_of_with(
+    address: SocketAddr,
+    authority: &Authority,
+    upstream: &str,
+    change: impl FnOnce(&mut Command, &Path),
+) -> Gateway {
     let directory = TempDir::new().unwrap();
     authority.write(directory.path(), "client", &["client"]);
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
@@ -30,13 +42,19 @@ fn in_front_of(address: SocketAddr, authority: &Authority, upstream: &str) -> Ga
          upstreams:\n  peer: {{peers: ['{address}'], {upstream}}}\n\
          routes: [{{path_prefix: /, upstream: peer}}]\n"
     );
-    start(directory, &text)
+    start_with(directory, &text, change)
 }
 
-fn start(directory: TempDir, text: &str) -> Gateway {
+pub(crate) fn start(directory: TempDir, text: &str) -> Gateway {
+    start_with(directory, text, |_, _| {})
+}
+
+fn start_with(directory: TempDir, text: &str, change: impl FnOnce(&mut Command, &Path)) -> Gateway {
     let file = directory.path().join("keygate.yaml");
     std::fs::write(&file, text).unwrap();
-    Gateway::run(keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]), directory)
+    let mut command = keygate(["run".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    change(&mut command, directory.path());
+    Gateway::run(command, directory)
 }
 
 #[test]

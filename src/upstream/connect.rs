@@ -1,4 +1,5 @@
-//! How connections to peers are made where they speak HTTP/1: as Pingora makes them, and within a [`Gathering`].
+//! How connections to peers are made where they speak HTTP/1: as Pingora makes them, with sessions of TLS that are
+//! kept ([`tls`]), and within a [`Gathering`].
 //!
 //! Pingora asks this for a connection where a peer's protocol is none that it knows ([`http1`]), and is content with a bare
 //! stream: it then speaks its own HTTP/1 over it, and keeps it in its own pool.
@@ -15,6 +16,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::Peer;
 
 use super::gather::Gathering;
+use super::tls;
 
 /// The protocol of peers whose connections are made here. It is never said to them.
 pub(super) fn http1() -> ALPN {
@@ -22,12 +24,16 @@ pub(super) fn http1() -> ALPN {
 }
 
 /// Makes connections to peers of HTTP/1.
-pub struct Http1Connector(TransportConnector);
+pub struct Http1Connector {
+    transport: TransportConnector,
+    tls: tls::Configs,
+}
 
 impl Http1Connector {
     /// With what the server's configuration says of connections to peers, where there is one.
     pub fn new(conf: Option<&ServerConf>) -> Self {
-        Self(TransportConnector::new(conf.map(ConnectorOptions::from_server_conf)))
+        let transport = TransportConnector::new(conf.map(ConnectorOptions::from_server_conf));
+        Self { transport, tls: tls::Configs::new() }
     }
 }
 
@@ -40,9 +46,14 @@ impl Connector for Http1Connector {
         &self,
         peer: &P,
     ) -> Result<(Connection<()>, bool)> {
-        // With TLS, ALPN says so.
-        self.0.prefer_h1(peer);
-        let stream = self.0.new_stream(peer).await?;
+        let stream = match self.tls.connect(&self.transport, peer).await {
+            Some(stream) => stream?,
+            None => {
+                // With TLS, ALPN says so.
+                self.transport.prefer_h1(peer);
+                self.transport.new_stream(peer).await?
+            }
+        };
         Ok((Connection::Stream(Box::new(Gathering::new(stream))), false))
     }
 

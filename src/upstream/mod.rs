@@ -12,6 +12,7 @@ mod gather;
 mod health;
 mod peer;
 pub mod resolve;
+mod tls;
 
 pub use connect::Http1Connector;
 pub use health::Taken;

@@ -187,12 +187,16 @@ pub fn address_of(peer: &HttpPeer) -> Option<SocketAddr> {
     peer._address.as_inet().copied()
 }
 
+/// An address that is replaced.
+pub(super) fn nowhere() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
 /// Built without Pingora's own constructor, which would resolve a name on the spot and panic if it cannot.
 fn template(upstream: &UpstreamSpec, address: &PeerAddress) -> HttpPeer {
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
     let sni =
         if upstream.tls { upstream.sni.clone().unwrap_or_else(|| address.host()) } else { String::new() };
-    let mut peer = HttpPeer::new(nowhere, upstream.tls, sni);
+    let mut peer = HttpPeer::new(nowhere(), upstream.tls, sni);
     let mut options = PeerOptions::new();
     // Pingora takes it for the connection and once more for the TLS handshake.
     options.connection_timeout = Some(upstream.connect_timeout);
