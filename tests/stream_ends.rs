@@ -145,6 +145,15 @@ fn peak_memory(gateway: &Gateway) -> usize {
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
+/// Or a buffer of 64 KiB that holds one event takes 64 KiB.
+#[test]
+fn memory_is_given_in_small_pages() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("off", &origin));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.program().id())).unwrap();
+    assert!(status.contains("\nTHP_enabled:\t0\n"), "{status}");
+}
+
 #[test]
 fn a_slow_reader_holds_back_the_upstream_and_not_the_memory() {
     const WHOLE: usize = 192 * MIB;
