@@ -104,6 +104,21 @@ fn curl_speaks_http2_with_tls_and_by_prior_knowledge_and_cannot_upgrade_to_it() 
     }
 }
 
+/// More than any window: the answer comes while the body is still being sent.
+#[test]
+fn curl_hears_why_its_upload_is_refused() {
+    let served = Served::start("h2c: true");
+    std::fs::write(served.gateway.directory.path().join("body"), vec![b'x'; 3 << 20]).unwrap();
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for expect in ["Expect: 100-continue", "Expect:"] {
+            let upload = [version, "-T", "body", "-H", expect, "-H", "x-api-key: sk-wrong"];
+            let said = served.curl("http", "/v1/files", &upload);
+            assert!(said.contains("the `x-api-key` header decided"), "{version} {expect}: {said}");
+            assert!(said.ends_with(" 401"), "{version} {expect}: {said}");
+        }
+    }
+}
+
 #[test]
 fn all_of_2000_requests_of_h2load_succeed_with_tls_and_without() {
     let key = key_header();

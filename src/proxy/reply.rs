@@ -158,12 +158,18 @@ fn will_not_be_drained(session: &Session) -> bool {
     let headers = &session.req_header().headers;
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    headers.contains_key(header::EXPECT) || announced.is_some_and(|bytes| bytes > DRAIN_BYTES)
+    waits_to_continue(session) || announced.is_some_and(|bytes| bytes > DRAIN_BYTES)
+}
+
+/// With HTTP/2 clients do not always wait (curl does not), and some lose an answer whose stream is reset behind it. A
+/// stream costs little, so there a client that does wait has the time to end its own.
+fn waits_to_continue(session: &Session) -> bool {
+    !session.is_http2() && session.req_header().headers.contains_key(header::EXPECT)
 }
 
 /// Reads what is left of the request body, within limits; whether that was all of it.
 async fn drain(session: &mut Session) -> bool {
-    if session.req_header().headers.contains_key(header::EXPECT) {
+    if waits_to_continue(session) {
         return false;
     }
     let read = async {
