@@ -1,5 +1,11 @@
 //! HTTP/2 toward the clients. (The tables of the decision run over it in `decision`.)
 
+use std::future::Future;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+
 use crate::support::{Client, Gateway, KEY, Origin, PATIENCE, config, exchange_over_http2};
 
 fn with_h2c(config: &str) -> String {
@@ -113,7 +119,7 @@ fn many_small_frames_at_once_are_no_attack() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let request = http::Request::post(format!("http://{}/", gateway.address())).body(()).unwrap();
+    let request = Request::post(format!("http://{}/", gateway.address())).body(()).unwrap();
     let exchange = async {
         let socket = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
         let (sender, connection) = h2::client::handshake(socket).await.unwrap();
@@ -131,4 +137,104 @@ fn many_small_frames_at_once_are_no_attack() {
     let count = body.windows(5).filter(|window| window == b"small").count();
     assert!(body.ends_with(b"end\r\n0\r\n\r\n"), "{}", body.escape_ascii());
     assert_eq!(count, FRAMES);
+}
+
+/// Runs `exchange` with a client that is connected to the gateway.
+fn with_client<F: Future>(gateway: &Gateway, exchange: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let whole = async {
+        let socket = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(connection);
+        exchange(sender.ready().await.unwrap()).await
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, whole).await.unwrap() })
+}
+
+fn post(gateway: &Gateway, content_type: &str) -> Request<()> {
+    let request = Request::post(format!("http://{}/", gateway.address()));
+    request.header("content-type", content_type).body(()).unwrap()
+}
+
+/// Short limits on silence.
+fn impatient(config: &str) -> String {
+    with_h2c(config).replacen("proxy:\n", "proxy:\n  request_limits: {body_timeout: 300ms}\n", 1).replacen(
+        "    peers:",
+        "    timeouts: {write: 300ms}\n    peers:",
+        1,
+    )
+}
+
+#[test]
+fn a_connection_without_streams_is_closed_after_a_while() {
+    let origin = Origin::start();
+    let text = with_h2c(&config("off", &origin)).replacen("proxy:\n", "proxy:\n  keepalive_timeout: 1s\n", 1);
+    let gateway = Gateway::start(&text);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let request = Request::get(format!("http://{}/", gateway.address())).body(()).unwrap();
+    let whole = async {
+        let socket = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let (answer, _) = sender.ready().await.unwrap().send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        // The client keeps it open, and the gateway ends it in order.
+        connection.await.unwrap().unwrap();
+    };
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, whole).await.unwrap() });
+}
+
+#[test]
+fn who_falls_silent_in_a_body_is_reset_but_a_grpc_stream_may_be_silent() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&impatient(&config("off", &origin)));
+    with_client(&gateway, async |mut sender| {
+        let (conversation, mut talk) =
+            sender.send_request(post(&gateway, "application/grpc"), false).unwrap();
+        talk.send_data("first".into(), false).unwrap();
+        let (answer, mut body) = sender.send_request(post(&gateway, "text/plain"), false).unwrap();
+        body.send_data("half".into(), false).unwrap();
+        let error = answer.await.unwrap_err();
+        assert!(error.is_reset() && error.is_remote(), "{error:?}");
+        assert!(origin.received().is_empty(), "neither is whole");
+        // This one has been silent for longer.
+        talk.send_data("last".into(), true).unwrap();
+        assert_eq!(conversation.await.unwrap().status(), 200);
+    });
+    assert_eq!(origin.received().len(), 1);
+}
+
+#[test]
+fn a_body_that_nobody_wants_any_more_is_not_waited_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.windows(4).any(|window| window == b"\r\n\r\n") {
+                let mut buffer = [0; 4096];
+                let read = std::io::Read::read(&mut stream, &mut buffer).unwrap();
+                head.extend(&buffer[..read]);
+            }
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+                .unwrap();
+            // Until the gateway closes.
+            let _ = std::io::Read::read_to_end(&mut stream, &mut head);
+        }
+    });
+    let text = config("off", &Origin::start());
+    let (before, after) = text.split_once("peers: ['").unwrap();
+    let (_, after) = after.split_once("']").unwrap();
+    let gateway = Gateway::start(&impatient(&format!("{before}peers: ['{address}']{after}")));
+    with_client(&gateway, async |mut sender| {
+        let (answer, mut body) = sender.send_request(post(&gateway, "text/plain"), false).unwrap();
+        body.send_data("half".into(), false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 413);
+        let mut content = answer.into_body();
+        assert_eq!(content.data().await.unwrap().unwrap(), "no");
+        assert!(content.data().await.is_none(), "the answer is whole");
+        let reason = std::future::poll_fn(|context| body.poll_reset(context)).await.unwrap();
+        assert_eq!(reason, h2::Reason::NO_ERROR);
+    });
 }

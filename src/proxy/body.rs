@@ -1,11 +1,13 @@
 //! The request body on its way: not too long, not too slow.
 
 use bytes::Bytes;
+use http::header;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Ctx;
 use super::fault::Fault;
+use super::silence;
 use crate::clock::{self, Ticks};
 
 /// How long a body may be as slow as it likes: the first bytes of a connection always are.
@@ -16,20 +18,57 @@ const LENIENT_NANOS: u64 = 10_000_000_000;
 pub(super) struct Meter {
     bytes: u64,
     begun: Option<Ticks>,
+    /// It is one side of a conversation, and has all the time in the world.
+    converses: bool,
 }
 
 /// Limits how long a client may be silent in its body. An upgraded connection has no body that ends.
-pub(super) fn limit_silence(session: &mut Session, ctx: &Ctx) {
-    if !session.is_body_empty() && !session.as_ref().is_upgrade_req() {
-        session.set_read_timeout(Some(ctx.live.policy.request_limits.body_timeout));
+pub(super) fn limit_silence(session: &mut Session, ctx: &mut Ctx) {
+    if session.is_body_empty() || session.as_ref().is_upgrade_req() {
+        return;
     }
+    let limit = ctx.live.policy.request_limits.body_timeout;
+    if !session.is_http2() {
+        session.set_read_timeout(Some(limit));
+    } else if is_grpc(session) {
+        ctx.body.converses = true;
+    } else {
+        silence::limit(limit);
+    }
+}
+
+/// The peer takes the body from now on. While it takes nothing, the client is not asked for more, which only HTTP/1's
+/// time-out can tell from silence.
+pub(super) fn allow_for_the_peer(session: &mut Session, ctx: &Ctx) {
+    let write_timeout = ctx.upstream_spec().map(|spec| spec.write_timeout).unwrap_or_default();
+    if session.is_http2() && !session.is_body_done() && !ctx.body.converses {
+        silence::limit(ctx.live.policy.request_limits.body_timeout + write_timeout);
+    }
+}
+
+/// The response is whole. What is left of the body is of no use to anybody, a conversation's neither.
+pub(super) fn response_ended(session: &mut Session, ctx: &Ctx) {
+    if session.is_http2() && !session.is_body_done() {
+        silence::limit(ctx.live.policy.request_limits.body_timeout);
+    }
+}
+
+/// gRPC's streams last as long as both sides want; either may be silent for hours.
+fn is_grpc(session: &Session) -> bool {
+    let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Counts a part of the body.
 ///
 /// # Errors
 /// It is too much, or has taken too long; `ctx` says which.
-pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn count(session: &mut Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
+    if session.is_body_done() {
+        silence::over()
+    } else {
+        silence::broken()
+    }
     let Some(part) = part.filter(|part| !part.is_empty() && !session.as_ref().is_upgrade_req()) else {
         return Ok(());
     };
@@ -37,7 +76,7 @@ pub(super) fn count(session: &Session, part: Option<&Bytes>, ctx: &mut Ctx) -> R
     ctx.body.bytes = ctx.body.bytes.saturating_add(part.len() as u64);
     let fault = if ctx.body.bytes > ctx.most_body_bytes() {
         Fault::BodyTooLarge
-    } else if is_too_slow(&mut ctx.body, least_rate, clock::ticks()) {
+    } else if !ctx.body.converses && is_too_slow(&mut ctx.body, least_rate, clock::ticks()) {
         Fault::BodyTooSlow
     } else {
         return Ok(());
@@ -63,12 +102,12 @@ mod tests {
     #[test]
     fn a_body_is_too_slow_once_it_has_had_its_time() {
         let second = 1_000_000_000;
-        let mut meter = Meter { bytes: 1, begun: None };
+        let mut meter = Meter { bytes: 1, ..Meter::default() };
         assert!(!is_too_slow(&mut meter, 100, Ticks(5 * second)));
         assert!(!is_too_slow(&mut meter, 100, Ticks(15 * second)), "lenient at first");
         assert!(is_too_slow(&mut meter, 100, Ticks(16 * second)));
         meter.bytes = 1100;
         assert!(!is_too_slow(&mut meter, 100, Ticks(16 * second)), "fast enough on average");
-        assert!(!is_too_slow(&mut Meter { bytes: 0, begun: Some(Ticks(0)) }, 0, Ticks(u64::MAX)), "no limit");
+        assert!(!is_too_slow(&mut Meter { begun: Some(Ticks(0)), ..meter }, 0, Ticks(u64::MAX)), "no limit");
     }
 }

@@ -9,7 +9,7 @@ use super::Live;
 use super::body::Meter;
 use super::client::Client;
 use super::fault::Fault;
-use super::notes::Notes;
+use super::notes::{self, Notes};
 use super::watch::Watch;
 use crate::auth::Permit;
 use crate::limit::Counted;
@@ -52,6 +52,14 @@ pub struct Ctx {
     pub(super) notes: Notes,
     /// Counts this request as under way.
     _under_way: UnderWay,
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        if !self.notes.finished {
+            notes::broken_off(self);
+        }
+    }
 }
 
 /// Whose credential an upstream is shown. It says whose an upstream's refusal is.

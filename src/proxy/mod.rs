@@ -10,7 +10,7 @@
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
 //! | `upstream_response_filter` | nothing too large, no switch unasked; another peer after a 503, or strips what only we may say | `response`, `websocket`, `repeat`, `headers` |
 //! | `error_while_proxy` | once more, or the end | `repeat` |
-//! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward` |
+//! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward`, `body` |
 //! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
 //! | `logging` | counts what came of it, and logs it | `notes` |
 //!
@@ -36,6 +36,7 @@ mod reply;
 mod request_id;
 mod response;
 mod rewrite;
+pub mod silence;
 mod unreadable;
 mod watch;
 mod websocket;
@@ -126,6 +127,7 @@ impl ProxyHttp for Gateway {
         notes::peer_wanted(ctx);
         let peer = forward::choose_peer(session, ctx)?;
         notes::peer_chosen(&peer, ctx);
+        body::allow_for_the_peer(session, ctx);
         Ok(peer)
     }
 
@@ -209,21 +211,25 @@ impl ProxyHttp for Gateway {
 
     fn upstream_response_trailer_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         trailers: &mut HeaderMap,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> Result<()> {
         headers::prepare_trailers(trailers);
+        body::response_ended(session, ctx);
         Ok(())
     }
 
     fn response_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         _: &mut Option<Bytes>,
-        _: bool,
+        ended: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        if ended {
+            body::response_ended(session, ctx);
+        }
         forward::check_still_allowed(&self.live, ctx)?;
         if let Some(watch) = &ctx.watch {
             watch.byte_arrived();
@@ -242,6 +248,7 @@ impl ProxyHttp for Gateway {
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
         ctx.watch = None;
         notes::finish(self, session, ctx);
+        ctx.notes.finished = true;
     }
 
     /// Without the query, where Gemini's clients may put a key.

@@ -29,11 +29,20 @@ pub(super) struct Notes {
     peer: Option<SocketAddr>,
     /// The caller's key was refused.
     pub(super) deny: Option<Deny>,
+    /// It was counted.
+    pub(super) finished: bool,
 }
 
 impl Notes {
     pub(super) fn new() -> Self {
-        Self { begun: clock::instant(), forwarded: None, first_byte: None, peer: None, deny: None }
+        Self {
+            begun: clock::instant(),
+            forwarded: None,
+            first_byte: None,
+            peer: None,
+            deny: None,
+            finished: false,
+        }
     }
 }
 
@@ -85,6 +94,23 @@ pub(super) fn finish(gateway: &Gateway, session: &Session, ctx: &Ctx) {
     if let Some(access_log) = &gateway.access_log {
         write_line(access_log, session, ctx, &finished);
     }
+}
+
+/// The request was dropped where it stood, before [`finish`]: its body was silent, or the gateway stops.
+pub(super) fn broken_off(ctx: &Ctx) {
+    let (notes, ended) = (&ctx.notes, clock::instant());
+    ctx.live.meters.finished(&Finished {
+        route: ctx.route,
+        key: ctx.permit.as_ref().and_then(Permit::key),
+        upstream: ctx.route().map(|route| route.upstream),
+        status: 0,
+        deny: notes.deny,
+        code: None,
+        own_time: notes.forwarded.unwrap_or(ended).duration_since(notes.begun),
+        first_byte: None,
+        whole: ended.duration_since(notes.begun),
+    });
+    log::info!("a request was broken off: id={}", ctx.request_id.to_str().unwrap_or("-"));
 }
 
 fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &Finished<'_>) {

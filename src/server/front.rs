@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use async_trait::async_trait;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
@@ -20,7 +22,7 @@ use super::listener::Connections;
 use super::proxy_protocol::{self, ProxyProtocol};
 use crate::limit::{Clients, Place};
 use crate::policy::{ConnectionLimits, PolicyHandle};
-use crate::proxy::{Gateway, Live, arrival};
+use crate::proxy::{Gateway, Live, arrival, silence};
 use crate::telemetry::metrics::RefusedConnection;
 use crate::upstream::Http1Connector;
 
@@ -63,9 +65,22 @@ impl Front {
         let _place = self.admit(&stream)?;
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            return proxy.process_new(stream, &shutdown).await;
+            self.serve_http2(proxy, stream, &shutdown).await;
+            return None;
         }
         self.serve_http1(&proxy, stream, &shutdown).await;
+        None
+    }
+
+    /// Its streams, until the client closes, or has had none for a while.
+    async fn serve_http2(&self, proxy: Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
+        let mut connection = Box::new(ClientConnection::new(stream));
+        // Pingora has no limit on how long the first bytes may take.
+        let begun = tokio::time::timeout(self.limits.header_timeout, connection.begins()).await;
+        begun.ok()?.ok()?.then_some(())?;
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(self.live.load().policy.keepalive_timeout);
+        Arc::new(Http2 { proxy, options }).process_new(connection, shutdown).await;
         None
     }
 
@@ -120,5 +135,30 @@ impl Front {
             self.connections.refused(RefusedConnection::PerClient, what);
         }
         place.map(Some)
+    }
+}
+
+/// The proxy for a connection of HTTP/2, where each request is a task of its own.
+struct Http2 {
+    proxy: Arc<Proxy>,
+    options: HttpServerOptions,
+}
+
+#[async_trait]
+impl HttpServerApp for Http2 {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        silence::within(self.proxy.process_new_http(session, shutdown)).await.flatten()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
     }
 }
