@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_yaml::Value;
 
-use crate::support::{Gateway, KEY, Origin, keygate};
+use crate::support::{Gateway, KEY, Origin, keygate, run_to_end, sdk_python};
 
 fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
@@ -50,6 +51,26 @@ fn kustomize_lists_every_manifest() {
         files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
     assert_eq!(listed, files);
+}
+
+/// `preStop.sleep` came with the first of these versions.
+#[test]
+fn kubernetes_knows_every_field() {
+    let validate = |files: &[PathBuf]| {
+        let mut command = Command::new(sdk_python().with_file_name("kubernetes-validate"));
+        command.args(["--strict", "-k", "1.30", "-k", "1.37"]).args(files);
+        let output = run_to_end(command);
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let names = ["configmap.yaml", "deployment.yaml", "poddisruptionbudget.yaml", "service.yaml"];
+    let (fit, said) = validate(&names.map(|name| deploy().join("kubernetes").join(name)));
+    assert!(fit, "{said}");
+    let directory = tempfile::TempDir::new().unwrap();
+    let wrong = directory.path().join("wrong.yaml");
+    let deployment = std::fs::read_to_string(deploy().join("kubernetes/deployment.yaml")).unwrap();
+    std::fs::write(&wrong, deployment.replace("preStop:", "prestop:")).unwrap();
+    let (fit, said) = validate(&[wrong]);
+    assert!(!fit && said.contains("prestop"), "{said}");
 }
 
 #[test]
