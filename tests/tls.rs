@@ -98,6 +98,22 @@ fn old_and_new_tls_and_both_versions_of_http_are_spoken() {
 }
 
 #[test]
+fn handshakes_that_fail_do_not_fill_the_log() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let gateway = start(directory(&authority, &with_tls(&origin, "")));
+    for _ in 0..100 {
+        let mut client = Client::connect(gateway.address());
+        client.send("GET / HTTP/1.1\r\n\r\n");
+        // An alert at most.
+        assert!(client.read_to_end().len() < 20);
+    }
+    gateway.program().wait_for_log("the last one", |line| line.contains("more of the kind are left out"));
+    let lines = gateway.program().log().iter().filter(|line| line.contains("handshake error")).count();
+    // A window may have ended meanwhile.
+    assert!((20..=60).contains(&lines), "{lines}");
+}
+
+#[test]
 fn a_new_certificate_counts_from_the_next_handshake_on() {
     let (origin, authority, next) = (Origin::start(), Authority::new(), Authority::new());
     let gateway = start(directory(&authority, &with_tls(&origin, "")));
