@@ -1,7 +1,7 @@
 //! TLS and HTTP/2 toward the peers. The peer is a second gateway where TLS is what counts.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{HeaderMap, Response};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate, wait_for};
+use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate, try_exchange_over_http2, wait_for};
 
 pub(crate) const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -180,6 +180,48 @@ fn grpc_passes_with_its_trailers() {
     let trailers = response.trailers.unwrap();
     assert_eq!(trailers.get("grpc-status").unwrap(), "0");
     assert_eq!(trailers.get("x-keygate-error"), None, "only the gateway says that");
+}
+
+/// A server that begins each answer over HTTP/2 and breaks it off, with these last bytes on stream 1, and the connection's
+/// end behind them.
+fn breaking_peer(last: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).unwrap();
+            // SETTINGS, empty, and the acknowledgement of the client's (RFC 9113 §6.5).
+            stream.write_all(b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").unwrap();
+            let mut head = [0; 9];
+            // Up to the request's HEADERS.
+            while stream.read_exact(&mut head).is_ok() && head[3] != 1 {
+                let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                stream.read_exact(&mut payload).unwrap();
+            }
+            // HEADERS with `:status: 200` (RFC 7541, static table), DATA.
+            stream.write_all(b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x05\0\0\0\0\0\x01begun").unwrap();
+            stream.write_all(last).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_that_breaks_off_over_http2_never_ends_cleanly() {
+    // RST_STREAM with INTERNAL_ERROR; nothing but the end of the connection; half a frame of DATA.
+    for last in [&b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x02"[..], b"", b"\0\0\x05\0\0\0\0\0\x01be"] {
+        let gateway = in_front_of(breaking_peer(last), &Authority::new(), "protocol: http2");
+        let mut client = gateway.connect();
+        client.send(REQUEST);
+        let head = client.read_head().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200 ") && head.contains("transfer-encoding: chunked"), "{head}");
+        let rest = client.read_to_end();
+        assert!(rest.starts_with(b"5\r\nbegun\r\n"), "what there is comes: {}", rest.escape_ascii());
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
+        let outcome = try_exchange_over_http2(gateway.address(), REQUEST.as_bytes()).unwrap();
+        assert!(outcome.as_ref().is_err_and(h2::Error::is_reset), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -24,6 +24,14 @@ impl Http2Response {
 /// Sends a request, written as in HTTP/1.1, over a connection of its own. `None` for what HTTP/2 cannot say: a field
 /// of the connection (RFC 9113 §8.2.2).
 pub(crate) fn exchange_over_http2(address: SocketAddr, request: &[u8]) -> Option<Http2Response> {
+    try_exchange_over_http2(address, request).map(Result::unwrap)
+}
+
+/// The same, where the other side may break the stream off.
+pub(crate) fn try_exchange_over_http2(
+    address: SocketAddr,
+    request: &[u8],
+) -> Option<Result<Http2Response, h2::Error>> {
     let (request, body) = translate(request)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let exchange = async {
@@ -34,13 +42,13 @@ pub(crate) fn exchange_over_http2(address: SocketAddr, request: &[u8]) -> Option
         if !body.is_empty() {
             stream.send_data(body.into(), true).unwrap();
         }
-        let (head, mut stream) = response.await.unwrap().into_parts();
+        let (head, mut stream) = response.await?.into_parts();
         let mut body = Vec::new();
         while let Some(part) = stream.data().await {
-            body.extend(part.unwrap());
+            body.extend(part?);
         }
-        let trailers = stream.trailers().await.unwrap();
-        Http2Response { status: head.status.as_u16(), headers: head.headers, body, trailers }
+        let trailers = stream.trailers().await?;
+        Ok(Http2Response { status: head.status.as_u16(), headers: head.headers, body, trailers })
     };
     Some(runtime.block_on(async { tokio::time::timeout(PATIENCE, exchange).await.unwrap() }))
 }

@@ -17,7 +17,7 @@ pub(crate) use client::{Client, Response, find};
 pub(crate) use gateway::{
     Gateway, KEY, Program, config, keygate, replace, run_to_end, without_sdk_variables,
 };
-pub(crate) use http2::exchange_over_http2;
+pub(crate) use http2::{exchange_over_http2, try_exchange_over_http2};
 pub(crate) use origin::{Origin, ReceivedRequest};
 pub(crate) use python::{Python, sdk_python};
 pub(crate) use running_origin::RunningOrigin;
