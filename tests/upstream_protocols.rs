@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{HeaderMap, Response};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Gateway, Origin, config, exchange_over_http2, keygate, try_exchange_over_http2, wait_for};
+use crate::support::{
+    Authority, Gateway, Origin, config, exchange_over_http2, keygate, try_exchange_over_http2, wait_for,
+};
 
 pub(crate) const REQUEST: &str = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -137,7 +139,7 @@ fn what_says_something_about_tls_needs_tls() {
 fn http2_peer<F: Future<Output = ()> + Send + 'static>(
     serve: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
 ) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
     std::thread::spawn(move || {
