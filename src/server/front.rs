@@ -65,23 +65,22 @@ impl Front {
         let _place = self.admit(&stream)?;
         let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            self.serve_http2(proxy, stream, &shutdown).await;
-            return None;
+            return self.serve_http2(proxy, stream, &shutdown).await;
         }
         self.serve_http1(&proxy, stream, &shutdown).await;
         None
     }
 
     /// Its streams, until the client closes, or has had none for a while.
-    async fn serve_http2(&self, proxy: Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
-        let mut connection = Box::new(ClientConnection::new(stream));
-        // Pingora has no limit on how long the first bytes may take.
-        let begun = tokio::time::timeout(self.limits.header_timeout, connection.begins()).await;
-        begun.ok()?.ok()?.then_some(())?;
+    async fn serve_http2(
+        &self,
+        proxy: Arc<Proxy>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(self.live.load().policy.keepalive_timeout);
-        Arc::new(Http2 { proxy, options }).process_new(connection, shutdown).await;
-        None
+        Arc::new(Http2 { proxy, options }).process_new(stream, shutdown).await
     }
 
     /// One request after another, until the client closes or the connection must be closed.
