@@ -17,22 +17,16 @@ use tempfile::TempDir;
 use crate::support::{Authority, PATIENCE};
 use crate::upstream_protocols::{REQUEST, in_front_of_with, start};
 
-/// Versions of TLS.
-type Versions = [&'static SupportedProtocolVersion; 1];
-
-static ONLY_1_2: Versions = [&TLS12];
-static ONLY_1_3: Versions = [&TLS13];
-
-/// A server with TLS of these versions that closes each connection behind its answer, and tells how its handshake went.
+/// A server with TLS of this version that closes each connection behind its answer, and tells how its handshake went.
 /// With `clients` every client must have a certificate of theirs.
 fn closing_peer(
     authority: &Authority,
-    versions: &'static Versions,
+    version: &'static SupportedProtocolVersion,
     clients: Option<&Authority>,
 ) -> (SocketAddr, Receiver<HandshakeKind>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_protocol_versions(versions).unwrap();
+    let builder = builder.with_protocol_versions(&[version]).unwrap();
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let builder = match clients {
         None => builder.with_no_client_auth(),
@@ -81,14 +75,14 @@ fn a_new_connection_to_a_peer_goes_on_with_the_session_of_the_last_one() {
     let own_certificate =
         "tls: true, sni: peer.test, tls_client_certificate: {cert: client.pem, key: client.key}";
     let both = format!("{own_certificate}, tls_ca: ca.pem");
-    for versions in [&ONLY_1_2, &ONLY_1_3] {
+    for version in [&TLS12, &TLS13] {
         for (upstream, clients) in [
             ("tls: true, sni: peer.test", None),
             (own_authority, None),
             (own_certificate, Some(&authority)),
             (&both, Some(&authority)),
         ] {
-            let (address, handshakes) = closing_peer(&authority, versions, clients);
+            let (address, handshakes) = closing_peer(&authority, version, clients);
             let gateway = in_front_of_with(address, &authority, upstream, |command, directory| {
                 // The system's authorities.
                 command.env("SSL_CERT_FILE", directory.join("ca.pem"));
@@ -98,7 +92,7 @@ fn a_new_connection_to_a_peer_goes_on_with_the_session_of_the_last_one() {
                 handshakes.recv_timeout(PATIENCE).unwrap()
             });
             let expected = [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed];
-            assert_eq!(kinds, expected, "{versions:?} {upstream}");
+            assert_eq!(kinds, expected, "{version:?} {upstream}");
         }
     }
 }
@@ -107,7 +101,7 @@ fn a_new_connection_to_a_peer_goes_on_with_the_session_of_the_last_one() {
 #[test]
 fn an_upstream_without_a_certificate_has_no_use_of_the_sessions_of_one_that_has_one() {
     let authority = Authority::new();
-    let (address, handshakes) = closing_peer(&authority, &ONLY_1_3, Some(&authority));
+    let (address, handshakes) = closing_peer(&authority, &TLS13, Some(&authority));
     let directory = TempDir::new().unwrap();
     authority.write(directory.path(), "client", &["client"]);
     std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();

@@ -65,9 +65,9 @@ fn is_grpc(session: &Session) -> bool {
 /// It is too much, or has taken too long; `ctx` says which.
 pub(super) fn count(session: &mut Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     if session.is_body_done() {
-        silence::over()
+        silence::over();
     } else {
-        silence::broken()
+        silence::broken();
     }
     let Some(part) = part.filter(|part| !part.is_empty() && !session.as_ref().is_upgrade_req()) else {
         return Ok(());
