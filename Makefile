@@ -51,10 +51,10 @@ clippy: tools
 doc: tools
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
-# Without advisories: their database is fetched from the network, and a check must give the same answer today and
-# tomorrow. `make audit` asks for them.
+# Without advisories: their database changes, and a check must give the same answer today and tomorrow. `make audit` asks
+# for them. What the lock file names for other platforms is fetched once.
 deny: cargo-deny
-	$(CARGO) deny --offline check bans licenses sources
+	$(CARGO) deny $(LOCKED) check bans licenses sources
 
 audit: cargo-deny
 	$(CARGO) deny check advisories
