@@ -16,6 +16,7 @@ pub fn reference() -> String {
 const HEADER: &str = "\
 # keygate: every setting. Generated from the program; `keygate schema` gives the same to editors.
 # Settings show their default. What has none is an example: names, addresses, keys, and all that is commented out.
+# Try it out: KEYGATE_API_KEY=any keygate check -c conf/full.yaml
 ";
 
 /// Columns that a comment may fill.
