@@ -119,7 +119,7 @@ pub struct Problem {
     /// What is wrong: lower case, no full stop, names in backticks. Never contains a secret.
     pub message: String,
     /// What to do about it.
-    pub help: Option<String>,
+    pub help: String,
     /// Whether it is wrong only beside another value of its section. Where one of those cannot be read, it may be no more
     /// than a consequence of that.
     pub relative: bool,
@@ -127,26 +127,13 @@ pub struct Problem {
 
 impl Problem {
     /// An error at `place`; a path is that of a value.
-    pub fn error(place: impl Into<Place>, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            place: place.into(),
-            message: message.into(),
-            help: None,
-            relative: false,
-        }
+    pub fn error(place: impl Into<Place>, message: impl Into<String>) -> Complaint {
+        Complaint { severity: Severity::Error, place: place.into(), message: message.into() }
     }
 
     /// A warning about what is at `place`.
-    pub fn warning(place: impl Into<Place>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(place, message) }
-    }
-
-    /// The same problem with a help line.
-    #[must_use]
-    pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
+    pub fn warning(place: impl Into<Place>, message: impl Into<String>) -> Complaint {
+        Complaint { severity: Severity::Warning, ..Self::error(place, message) }
     }
 
     /// The same problem, wrong only beside another value of its section.
@@ -159,6 +146,23 @@ impl Problem {
     /// Whether the file cannot be used because of it.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+}
+
+/// What is wrong and where. It is no [`Problem`] before it says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Complaint {
+    severity: Severity,
+    place: Place,
+    message: String,
+}
+
+impl Complaint {
+    /// The problem, with what to do about it.
+    pub fn with_help(self, help: impl Into<String>) -> Problem {
+        let Self { severity, place, message } = self;
+        Problem { severity, place, message, help: help.into(), relative: false }
     }
 }
 

@@ -54,12 +54,14 @@ fn check_says_every_problem_at_once_with_its_place_and_what_to_do() {
          keygate.yaml:3:14: error: expected one of `off`, `strict`, `all_except_health`, `auto`\n  \
          help: did you mean `strict`?\n\
          keygate.yaml:4:12: error: the environment variable `KEYGATE_NOT_SET` is not set\n  \
-         help: set it where keygate is started; an empty one counts as set\n\
-         keygate.yaml:7:13: error: upstream `openai`: `127.0.0.1` has no port; write `host:port`\n\
+         help: set it where keygate is started; to try a file out, any text will do: `KEYGATE_NOT_SET=any keygate \
+         check`\n\
+         keygate.yaml:7:13: error: upstream `openai`: `127.0.0.1` has no port; write `host:port`\n  \
+         help: a peer is `127.0.0.1:9001`, `[::1]:9001` or `api.example.com:443`\n\
          keygate.yaml:10:15: error: no upstream named `opnai`\n  help: did you mean `openai`?\n\
-         keygate.yaml: cannot be used: 5 problems\n"
+         keygate.yaml: cannot be used: 5 errors\n"
     );
-    assert!(check("proxy: {port: 0}").stdout.ends_with("keygate.yaml: cannot be used: 1 problem\n"));
+    assert!(check("proxy: {port: 0}").stdout.ends_with("keygate.yaml: cannot be used: 1 error\n"));
 }
 
 #[test]
@@ -116,11 +118,90 @@ fn text_that_no_config_can_be_is_refused_with_its_reason() {
 }
 
 #[test]
+fn warnings_are_no_errors_and_all_stand_in_the_order_of_the_file() {
+    let said = check("proxy: {auth_mode: strict}\nroutes:\n  - {path: x, upstream: a}\n");
+    assert_eq!(said.status, 2);
+    let lines: Vec<&str> = said.stdout.lines().filter(|line| !line.starts_with("  help: ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "keygate.yaml:1:8: warning: `api_key` is empty; no key is configured, so every request that needs one is \
+             denied",
+            "keygate.yaml:3:12: error: `x` does not start with `/`",
+            "keygate.yaml:3:25: error: no upstream named `a`",
+            "keygate.yaml: cannot be used: 2 errors, 1 warning",
+        ]
+    );
+}
+
+#[test]
+fn a_file_of_comments_alone_is_warned_about_and_an_empty_one_refused() {
+    let said = check("# proxy:\n#   auth_mode: strict\n");
+    assert_eq!(said.status, 0, "{}", said.stdout);
+    let warning = "keygate.yaml:1:1: warning: nothing is set here, so the defaults count: no key is asked for, and there \
+                   are no routes\n  help: a line counts once the `#` before it is gone\n";
+    assert!(said.stdout.starts_with(warning), "{}", said.stdout);
+    assert!(said.stdout.contains("effective mode  off"), "{}", said.stdout);
+    let said = check("");
+    assert_eq!(said.status, 2);
+    assert!(said.stdout.starts_with("keygate.yaml:1:1: error: this file is empty"), "{}", said.stdout);
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
+    let directory = TempDir::new().unwrap();
+    assert!(Command::new("mkfifo").arg(directory.path().join("pipe")).status().unwrap().success());
+    let place = |name: &str, said: Said| {
+        assert_eq!(said.status, 2, "{name}: {}{}", said.stdout, said.stderr);
+        let (first, rest) = said.stdout.split_once('\n').unwrap_or((&said.stdout, ""));
+        assert!(rest.starts_with("  help: ") || !said.stderr.is_empty(), "{name}: {rest}");
+        first.to_owned() + said.stderr.lines().next().unwrap_or_default()
+    };
+    for arguments in [["check", "-c", "pipe"], ["run", "-c", "pipe"], ["explain", "-c", "pipe"]] {
+        let first = place(arguments[0], in_directory(&directory, &arguments));
+        assert_eq!(first, "pipe:1:1: error: this is no regular file");
+    }
+    let file = directory.path().join("keygate.yaml");
+    for (text, message) in [
+        ("proxy: {api_key: 'file:pipe'}", "keygate.yaml:1:18: error: `pipe` is no regular file"),
+        ("proxy: {api_key: 'file:/dev/zero'}", "keygate.yaml:1:18: error: `/dev/zero` is no regular file"),
+        ("keys_file: pipe", "keygate.yaml:1:12: error: `pipe` is no regular file"),
+        (
+            "proxy: {tls: {certificates: [{cert: pipe, key: pipe}]}}",
+            "keygate.yaml:1:37: error: `pipe` is no regular file",
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for command in ["check", "run"] {
+            assert_eq!(place(text, in_directory(&directory, &[command])), message);
+        }
+    }
+}
+
+#[test]
+fn a_config_from_standard_input_can_be_checked_and_not_served() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("good"), "proxy: {port: 1}").unwrap();
+    let piped = |subcommand: &str| {
+        let mut command = Command::new("sh");
+        let script = format!("cat good | {} {subcommand} -c /dev/stdin", env!("CARGO_BIN_EXE_keygate"));
+        command.args(["-c", &script]).current_dir(directory.path());
+        say(command)
+    };
+    let said = piped("check");
+    assert_eq!(said.status, 0, "{}", said.stdout);
+    assert!(said.stdout.contains("/dev/stdin: can be used\n"), "{}", said.stdout);
+    let said = piped("run");
+    assert_eq!(said.status, 2);
+    assert!(said.stderr.contains("/dev/stdin:1:1: error: this is no regular file"), "{}", said.stderr);
+}
+
+#[test]
 fn a_file_that_is_not_there_is_said_with_what_writes_one() {
     let directory = TempDir::new().unwrap();
     let said = in_directory(&directory, &["check", "-c", "nowhere.yaml"]);
     assert_eq!(said.status, 2);
-    assert!(said.stdout.starts_with("nowhere.yaml: error: cannot read this file: "), "{}", said.stdout);
+    assert!(said.stdout.starts_with("nowhere.yaml:1:1: error: cannot read this file: "), "{}", said.stdout);
     assert!(said.stdout.contains("help: `keygate init` writes one"), "{}", said.stdout);
 }
 
@@ -253,6 +334,22 @@ fn conf_files() -> Vec<PathBuf> {
         .collect();
     assert!(files.len() >= 7, "a sweep must have swept something: {files:?}");
     files
+}
+
+#[test]
+fn each_file_of_conf_says_how_to_check_it_and_that_works() {
+    for file in conf_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("# Try it out: ")).unwrap();
+        let name = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let end = format!("keygate check -c {}", name.display());
+        let before = line.strip_suffix(&end).unwrap_or_else(|| panic!("{line} does not end in {end}"));
+        let script = format!("{before}{} check -c {}", env!("CARGO_BIN_EXE_keygate"), name.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("KEYGATE_API_KEY");
+        let said = say(command);
+        assert_eq!(said.status, 0, "{line}: {}{}", said.stdout, said.stderr);
+    }
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn an_emptied_file_does_not_open_the_gateway() {
     let gateway = Gateway::start(&config("strict", &origin));
     // The defaults, which an empty file would mean, ask nobody for a key.
     std::fs::write(gateway.file(), "").unwrap();
-    gateway.program().wait_for_log("the reason", |line| line.contains("the file is empty"));
+    gateway.program().wait_for_log("the reason", |line| line.contains("this file is empty"));
     assert!(accepts(&gateway, KEY) && !accepts(&gateway, OTHER_KEY));
     std::fs::remove_file(gateway.file()).unwrap();
     gateway.program().wait_for_log("the reason", |line| line.contains("cannot read this file"));

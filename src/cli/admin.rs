@@ -138,7 +138,7 @@ pub(super) fn admin(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = config_file(arguments.config.as_deref());
     // A file that says what it says, though the gateway may not take it: what it runs with can still be asked.
     let Ok(loaded) = config::load(&file, &|name| std::env::var(name).ok()) else {
-        if let Err(Rejected(problems)) = ConfigSource::File(file).load(&[], 1, None) {
+        if let Err(Rejected { problems, .. }) = ConfigSource::File(file).load(&[], 1, None) {
             problems.iter().for_each(|problem| print_error(problem));
         }
         return Ok(ExitCode::from(EXIT_CONFIG));

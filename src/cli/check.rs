@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 
 pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = config_file(arguments.config.as_deref());
-    match ConfigSource::File(file.clone()).load(&[], 1, None) {
+    match ConfigSource::Once(file.clone()).load(&[], 1, None) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 print(warning)?;
@@ -39,16 +39,22 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             print(&summary(&file, &loaded)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(Rejected(problems)) => {
+        Err(Rejected { problems, errors }) => {
             for problem in &problems {
                 print(problem)?;
             }
-            let number = problems.len();
-            let noun = if number == 1 { "problem" } else { "problems" };
-            print(&format!("{}: cannot be used: {number} {noun}", file.display()))?;
+            let mut counts = number(errors, "error");
+            if problems.len() > errors {
+                counts = format!("{counts}, {}", number(problems.len() - errors, "warning"));
+            }
+            print(&format!("{}: cannot be used: {counts}", file.display()))?;
             Ok(ExitCode::from(EXIT_CONFIG))
         }
     }
+}
+
+fn number(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What the config means.

@@ -92,7 +92,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let policy = match policy(arguments) {
         Ok(policy) => policy,
-        Err(Rejected(problems)) => {
+        Err(Rejected { problems, .. }) => {
             for problem in problems {
                 print_error(&problem);
             }
@@ -158,7 +158,7 @@ const RELOAD_REJECTED: &str = "cause: the file cannot be used; a gateway that ru
      fix:   mend what is named above; `keygate check` says when it is right";
 
 fn policy(arguments: &Arguments) -> Result<Snapshot, Rejected> {
-    let source = ConfigSource::File(config_file(arguments.config.as_deref()));
+    let source = ConfigSource::Once(config_file(arguments.config.as_deref()));
     let compiled = source.load(&[], 1, None)?.compiled;
     let mut snapshot = compiled.snapshot;
     if let Some(reachable) = arguments.reachable {

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
-use crate::problem::{FieldPath, Place, Position, Problem, Step};
+use super::text::NO_YAML;
+use crate::problem::{Complaint, FieldPath, Place, Position, Problem, Step};
 
 /// More nesting than any config has, and little enough for every recursion over it.
 const MAX_DEPTH: usize = 64;
@@ -188,7 +189,7 @@ impl Outline {
             let message = format!("{name} is given twice, first in line {}", first.line);
             self.problems.push(error_at(at, message).with_help("keep one of the two"));
             if self.problems.len() > super::MAX_PROBLEMS {
-                return Err(error_at(at, "and more like this"));
+                return Err(error_at(at, "and more like this").with_help("keep one of each"));
             }
         }
         if let Some(open) = self.open.last_mut() {
@@ -199,23 +200,26 @@ impl Outline {
 
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Problem> {
         if self.name_comes_next() {
-            return Err(error_at(at, "a name must be text, not an alias"));
+            return Err(error_at(at, "a name must be text, not an alias").with_help("write the name out"));
         }
         match self.anchors.get(&anchor) {
             Some(id) if self.open.iter().any(|open| open.id == *id) => {
-                Err(error_at(at, "this alias stands inside the value that it stands for"))
+                Err(error_at(at, "this alias stands inside the value that it stands for")
+                    .with_help("write out what was meant"))
             }
             Some(id) => self.put(*id),
-            None => Err(error_at(at, "this alias has no anchor")),
+            None => Err(error_at(at, "this alias has no anchor")
+                .with_help("put `&NAME` before the value that `*NAME` stands for, further up")),
         }
     }
 
     fn begin(&mut self, anchor: usize, at: Position, children: Children) -> Result<(), Problem> {
         if self.name_comes_next() {
-            return Err(error_at(at, "a name must be text, not a list or a mapping"));
+            return Err(error_at(at, "a name must be text, not a list or a mapping")
+                .with_help("put it in quotes if it is text"));
         }
         if self.open.len() >= MAX_DEPTH {
-            return Err(error_at(at, TOO_DEEP));
+            return Err(too_deep(at));
         }
         let id = self.add(Node { at, size: 1, height: 1, children });
         self.anchors.insert(anchor, id);
@@ -247,7 +251,7 @@ impl Outline {
                 .with_help("a value behind an alias counts each time it is used"));
         }
         if parent.height > MAX_DEPTH {
-            return Err(error_at(at, TOO_DEEP));
+            return Err(too_deep(at));
         }
         match (&mut parent.children, name) {
             (Children::Elements(elements), _) => elements.push(id),
@@ -274,7 +278,10 @@ impl Outline {
     }
 }
 
-const TOO_DEEP: &str = "nested deeper than 64 levels";
+fn too_deep(at: Position) -> Problem {
+    error_at(at, "nested deeper than 64 levels")
+        .with_help("no field is: look for a bracket that is not closed")
+}
 
 /// A name may be repeated in a message while it looks like a field's: a key that slipped into its place is longer, or
 /// has digits.
@@ -295,7 +302,7 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-fn error_at(at: Position, message: impl Into<String>) -> Problem {
+fn error_at(at: Position, message: impl Into<String>) -> Complaint {
     Problem::error(Place::At(at), message)
 }
 
@@ -303,7 +310,7 @@ fn syntax_error(error: &ScanError) -> Problem {
     let at = position(error.marker());
     match error.info() {
         // The scanner reads ahead of its events, and has a limit of its own.
-        "recursion limit exceeded" => error_at(at, TOO_DEEP),
-        info => error_at(at, format!("this is no YAML: {info}")),
+        "recursion limit exceeded" => too_deep(at),
+        info => error_at(at, format!("this is no YAML: {info}")).with_help(NO_YAML),
     }
 }

@@ -20,8 +20,8 @@ pub(super) struct Fault {
 pub(super) enum Kind {
     /// Another kind of value, or one out of range.
     Wrong { expected: String, found: Found },
-    /// None of these words; `meant` is the one that is close.
-    Word { expected: &'static [&'static str], meant: Option<&'static str> },
+    /// None of these words.
+    Word { expected: &'static [&'static str], written: Word },
     /// The mapping lacks a field.
     Missing { field: String },
     /// The mapping has a field that does not exist.
@@ -45,6 +45,17 @@ pub(super) enum Found {
     Mapping,
     /// A value of the right kind, out of range.
     Other,
+}
+
+/// What stands where one of several words was expected, as far as it may be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// One that is close to this one.
+    CloseTo(&'static str),
+    /// `true`, or what YAML 1.1 reads as a boolean.
+    Bool,
+    /// Another.
+    Strange,
 }
 
 impl Found {
@@ -110,7 +121,17 @@ impl Fault {
             Kind::Unknown { .. } | Kind::Wrong { found: Found::Nothing, .. } => Place::Name(self.path()),
             _ => Place::Value(self.path()),
         };
-        Problem { help: self.kind.help(), ..Problem::error(place, self.kind.message()) }
+        Problem::error(place, self.kind.message()).with_help(self.help())
+    }
+
+    fn help(&self) -> String {
+        let port = matches!(&self.steps[..], [Step::Field(field), Step::Field(_)] if field == "port");
+        match self.kind {
+            Kind::Wrong { found: Found::Other, .. } if port => {
+                "`listen: [\"127.0.0.1:0\"]` lets the system choose a port".to_owned()
+            }
+            _ => self.kind.help(),
+        }
     }
 }
 
@@ -132,34 +153,60 @@ impl Kind {
         }
     }
 
-    fn help(&self) -> Option<String> {
+    fn help(&self) -> String {
         match self {
-            Self::Wrong { expected, found } => help_for(expected, *found).map(str::to_owned),
-            Self::Word { meant, .. } => meant.map(|meant| format!("did you mean `{meant}`?")),
-            Self::Unknown { field, expected } => Some(match did_you_mean(field, expected.iter().copied()) {
+            Self::Wrong { expected, found } => help_for(expected, *found).to_owned(),
+            Self::Word { written: Word::CloseTo(meant), .. } => format!("did you mean `{meant}`?"),
+            Self::Word { expected, written: Word::Bool } if expected.contains(&"off") => {
+                "`on` and `true` are no mode: `strict` and `all_except_health` ask for keys; `off` needs no quotes".to_owned()
+            }
+            Self::Word { .. } => "write one of these words, in lower case as here".to_owned(),
+            Self::Unknown { field, expected } => match did_you_mean(field, expected.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("the fields here are {}", listing(expected)),
-            }),
-            Self::Missing { .. } | Self::Other { .. } => None,
+            },
+            Self::Missing { field } => {
+                format!("add `{field}: …` here; `keygate schema` says what it takes")
+            }
+            Self::Other { .. } => SEE_SCHEMA.to_owned(),
         }
     }
 }
 
-fn help_for(expected: &str, found: Found) -> Option<&'static str> {
-    Some(match (expected, found) {
+const SEE_SCHEMA: &str = "`keygate schema` says what this field takes";
+
+fn help_for(expected: &str, found: Found) -> &'static str {
+    const BY_BEGINNING: &[(&str, &str)] = &[
+        ("`true` or `false`", "write `true` or `false`, without quotes"),
+        ("text as a name", "put it in quotes"),
+        ("text", "put it in quotes, so that it stays text"),
+        ("a list", "write `[ONE, ANOTHER]`, or each element behind `- ` in a line of its own"),
+        ("a mapping, or", "`<<: *NAME` takes in the entries of the mapping that `&NAME` stands before"),
+        ("a mapping", "write `{NAME: VALUE}`, or each `NAME: VALUE` in a line of its own"),
+        ("a duration", "write a number and its unit: `250ms`, `30s`, `5min`, `2h`"),
+        ("a size", "write a number and its unit: `512B`, `32KiB`, `1MiB`"),
+        ("a number", "write a whole number of this range, without quotes and without a unit"),
+        ("a time", "write date, time and zone, as RFC 3339 has them"),
+        ("`host:port`", "write `\"127.0.0.1:9001\"`, or `{address: \"127.0.0.1:9001\", weight: 2}`"),
+        ("one of", "write one of these words"),
+        ("a path", "`file:/run/secrets/NAME` is replaced by the content of that file"),
+        (
+            "`${NAME}`",
+            "put the whole secret into the variable; one with `${` in it needs a file: `file:PATH`",
+        ),
+    ];
+    match (expected, found) {
         (_, Found::Nothing) => "give it a value, or remove the line to have the default",
         (_, Found::Variable) => "only secrets are filled in from the environment",
-        ("`true` or `false`", Found::BoolWord) => "write `true` or `false`",
-        ("text", Found::Number | Found::Bool) => "put it in quotes, so that it stays text",
         ("a list", Found::Text | Found::Number | Found::BoolWord) => "write it as a list: `[VALUE]`",
         _ if expected.starts_with("a duration from 1") && found == Found::Other => {
             "there is no `0` for `no limit`; write the longest instead"
         }
-        _ if expected.starts_with("a duration") => {
-            "write a number and its unit: `250ms`, `30s`, `5min`, `2h`"
-        }
-        _ => return None,
-    })
+        _ => BY_BEGINNING
+            .iter()
+            .find(|(beginning, _)| expected.starts_with(beginning))
+            .map_or(SEE_SCHEMA, |(_, help)| help),
+    }
 }
 
 fn listing(names: &[&str]) -> String {
@@ -193,8 +240,12 @@ impl Error for Fault {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let meant = did_you_mean(variant, expected.iter().copied());
-        Self::new(Kind::Word { expected, meant })
+        let written = match (Found::text(variant), did_you_mean(variant, expected.iter().copied())) {
+            (Found::BoolWord, _) => Word::Bool,
+            (_, Some(meant)) => Word::CloseTo(meant),
+            (_, None) => Word::Strange,
+        };
+        Self::new(Kind::Word { expected, written })
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {

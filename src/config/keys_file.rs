@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +14,8 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::Key;
 use super::reader::Reader;
+use super::{Key, open};
 use crate::problem::{FieldPath, Place, Position, Problem};
 
 /// Five million keys with all that a key can have.
@@ -69,13 +68,17 @@ impl JsonSchema for KeysFile {
 
 impl KeysFile {
     /// Reads the file, relative to `directory`. Returns its path, also if it cannot be read.
-    pub(super) fn read(&mut self, directory: &Path) -> (PathBuf, Result<(), String>) {
+    pub(super) fn read(&mut self, directory: &Path) -> (PathBuf, Result<(), Problem>) {
         self.path = directory.join(&self.path);
         let outcome = read(&self.path).map(|bytes| {
             self.fingerprint = Some(Sha256::digest(&*bytes).into());
             self.content = Content(Some(Arc::new(bytes)));
         });
-        (self.path.clone(), outcome.map_err(|what| format!("`{}` {what}", self.path.display())))
+        let problem = |(what, help): (String, &str)| {
+            let message = format!("`{}` {what}", self.path.display());
+            Problem::error(FieldPath::root().field("keys_file"), message).with_help(help)
+        };
+        (self.path.clone(), outcome.map_err(problem))
     }
 
     /// Forgets the content, which was compiled; whether a file is the same can still be told.
@@ -117,46 +120,49 @@ impl KeysFile {
 
     /// What is wrong with a line, in our own words: those of the JSON reader would repeat values.
     fn problem(&self, number: usize, line: &[u8], error: &serde_json::Error) -> Problem {
-        let wrong = |message: String, help: Option<String>| Problem {
-            help,
-            ..Problem::error(self.place(number, error.column()), message)
+        let wrong = |message: String, help: &str| {
+            Problem::error(self.place(number, error.column()), message).with_help(help)
         };
         let value: serde_yaml::Value = match serde_json::from_slice(line) {
             Ok(value) => value,
             Err(error) if error.is_data() => {
-                return wrong("a field stands twice in this line".to_owned(), None);
+                return wrong("a field stands twice in this line".to_owned(), "keep one of the two");
             }
-            Err(_) => return wrong("this line is no JSON object".to_owned(), None),
+            Err(_) => return wrong("this line is no JSON object".to_owned(), A_LINE),
         };
         match Key::deserialize(Reader(&value)) {
             Err(fault) => {
                 let problem = fault.problem();
                 let path = fault.path();
                 let place = if path == FieldPath::root() { String::new() } else { format!("`{path}`: ") };
-                wrong(format!("{place}{}", problem.message), problem.help)
+                wrong(format!("{place}{}", problem.message), &problem.help)
             }
             // What the JSON reader refuses, this one does too; should it not, the line still is no key.
-            Ok(_) => wrong("this line is no key".to_owned(), None),
+            Ok(_) => wrong("this line is no key".to_owned(), A_LINE),
         }
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        // A pipe could block for ever.
-        return Err("is no regular file".to_owned());
-    }
+const A_LINE: &str = "a key is one line: `{\"name\":\"alice\",\"digest\":\"sha256:…\"}`";
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, (String, &'static str)> {
+    let unreadable = |error: std::io::Error| {
+        let help = "a path without `/` in front is relative to the directory of the config file";
+        (format!("cannot be read: {error}"), help)
+    };
+    let Some((file, metadata)) = open::regular(path).map_err(unreadable)? else {
+        return Err(("is no regular file".to_owned(), "name a file of keys, one JSON object a line"));
+    };
     if metadata.len() > MAX_BYTES {
-        return Err("is larger than 4 GiB".to_owned());
+        return Err(("is larger than 4 GiB".to_owned(), "so many keys need several gateways"));
     }
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1));
     if metadata.len() == 0 {
         // Taken at its word it would refuse everybody for a moment.
-        return Err("is empty, as while it is being written; a line `#` stands for no keys".to_owned());
+        let what = "is empty, as while it is being written".to_owned();
+        return Err((what, "a line `#` stands for no keys"));
     }
-    File::open(path).map_err(unreadable)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }

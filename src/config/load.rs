@@ -4,7 +4,7 @@
 //! problems. Values are never repeated in a message: any of them may be a secret in the wrong place.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ use super::fault::Kind;
 use super::masked::masked;
 use super::reader::Reader;
 use super::secrets::{self, Readers};
-use super::{Config, Env, MAX_PROBLEMS, Source, repair, text};
-use crate::problem::{FieldPath, Place, Problem, Step};
+use super::{Config, Env, MAX_PROBLEMS, Source, open, repair, text};
+use crate::problem::{Complaint, FieldPath, Place, Position, Problem, Step};
 
 /// A config with its secrets, and where it came from.
 #[derive(Debug)]
@@ -59,12 +59,15 @@ pub struct Partial {
 impl LoadFailure {
     /// Adds the errors that `check` finds between the values that could be read.
     ///
-    /// One that is wrong only beside other values is left out in a section where a value could not be read: it may be no more
-    /// than a consequence of that.
+    /// One that is wrong only beside other values is left out in a section where a value could not be read, and any at a place
+    /// where something is wrong already: it may be no more than a consequence of that.
     pub fn add_checks(&mut self, check: impl FnOnce(&Config) -> Vec<Problem>) {
         let Some(partial) = &self.partial else { return };
         let found = check(&partial.config);
-        let independent = found.into_iter().filter(|problem| match &problem.place {
+        let errors = self.problems.iter().filter(|problem| problem.is_error());
+        let wrong_already: Vec<_> = errors.map(|problem| self.source.position(&problem.place)).collect();
+        let elsewhere = |problem: &Problem| !wrong_already.contains(&self.source.position(&problem.place));
+        let independent = found.into_iter().filter(elsewhere).filter(|problem| match &problem.place {
             Place::Value(FieldPath(steps)) | Place::Name(FieldPath(steps)) => match steps.first() {
                 Some(Step::Field(section)) => {
                     problem.is_error() && !(problem.relative && partial.touched.contains(section))
@@ -75,27 +78,52 @@ impl LoadFailure {
             Place::At(_) => false,
         });
         self.problems.extend(independent);
-        in_order(&mut self.problems, &self.source);
+        self.source.put_in_order(&mut self.problems);
     }
 }
 
 /// Reads the config file at `path`. `env` looks up environment variables.
 ///
 /// # Errors
-/// Every problem of the file.
+/// Every problem of the file; it is a regular one, for it is read again at every reload.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, LoadFailure> {
-    match read_file(path) {
-        Ok((bytes, readers)) => Reading::new(path, readers, env).finish(&bytes),
-        Err(error) => {
-            let mut reading = Reading::new(path, Readers::Some, env);
-            let problem = Problem::error(FieldPath::root(), format!("cannot read this file: {error}"));
-            reading.problems.push(match error.kind() {
-                io::ErrorKind::NotFound => problem.with_help("`keygate init` writes one"),
-                _ => problem,
-            });
-            Err(reading.failure(None))
-        }
-    }
+    load_from(path, open::regular(path), env)
+}
+
+/// The same for a config that is read once: it may come from a pipe that the process was given (`/dev/stdin`).
+///
+/// # Errors
+/// Every problem of the file.
+pub fn load_once(path: &Path, env: Env<'_>) -> Result<Loaded, LoadFailure> {
+    load_from(path, open::regular_or_given(path), env)
+}
+
+fn load_from(
+    path: &Path,
+    opened: io::Result<Option<(File, Metadata)>>,
+    env: Env<'_>,
+) -> Result<Loaded, LoadFailure> {
+    let at = |message: String| Problem::error(FieldPath::root(), message);
+    let problem = match opened {
+        Ok(Some((file, metadata))) => match read_to_end(file) {
+            Ok(bytes) => return Reading::new(path, Readers::of(&metadata), env).finish(&bytes),
+            Err(error) => unreadable(at(format!("cannot read this file: {error}")), error.kind()),
+        },
+        Ok(None) => at("this is no regular file".to_owned())
+            .with_help("a gateway reads its file again and again; `keygate check` takes `/dev/stdin` too"),
+        Err(error) => unreadable(at(format!("cannot read this file: {error}")), error.kind()),
+    };
+    let mut reading = Reading::new(path, Readers::Some, env);
+    reading.problems.push(problem);
+    Err(reading.failure(None))
+}
+
+fn unreadable(complaint: Complaint, kind: io::ErrorKind) -> Problem {
+    complaint.with_help(match kind {
+        io::ErrorKind::NotFound => "`keygate init` writes one",
+        io::ErrorKind::PermissionDenied => "it must be readable by the user that keygate runs as",
+        _ => "`-c FILE` names another one",
+    })
 }
 
 /// Reads a config from `bytes`, as [`load`] does from the file at `path`, which is not touched here.
@@ -106,14 +134,12 @@ pub fn parse(path: &Path, bytes: &[u8], env: Env<'_>) -> Result<Loaded, LoadFail
     Reading::new(path, Readers::Some, env).finish(bytes)
 }
 
-/// The content, as far as it may be used, and who can read it.
-fn read_file(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Readers)> {
-    let file = File::open(path)?;
-    let readers = Readers::of(&file.metadata()?);
+/// The content, as far as it may be used.
+fn read_to_end(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     // One byte more than is allowed shows that there is more.
     file.take(text::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok((bytes, readers))
+    Ok(bytes)
 }
 
 /// The state of one reading.
@@ -149,7 +175,7 @@ impl<'a> Reading<'a> {
         match config {
             Some(mut config) if !self.problems.iter().any(Problem::is_error) => {
                 let shown = masked(written, &mut config);
-                in_order(&mut self.problems, &self.source);
+                self.source.put_in_order(&mut self.problems);
                 let Self { source, problems: warnings, files, .. } = self;
                 Ok(Loaded { config, source, warnings, shown, files })
             }
@@ -163,7 +189,10 @@ impl<'a> Reading<'a> {
         let document = Document::parse(text)?;
         self.source = Source::new(self.path).with_document(document);
         let mut value = match serde_yaml::from_str(text) {
-            Ok(Value::Null) => Value::Mapping(Mapping::new()),
+            Ok(Value::Null) => {
+                self.problems.push(says_nothing(text)?);
+                Value::Mapping(Mapping::new())
+            }
             Ok(value) => value,
             Err(error) => return Err(vec![text::refused(&error)]),
         };
@@ -224,9 +253,9 @@ impl<'a> Reading<'a> {
         if let Some(keys_file) = &mut config.keys_file {
             let (path, outcome) = keys_file.read(directory);
             self.files.push(path);
-            if let Err(message) = outcome {
+            if let Err(complaint) = outcome {
                 touched.insert("keys_file".to_owned());
-                self.problems.push(Problem::error(FieldPath::root().field("keys_file"), message));
+                self.problems.push(complaint);
             }
         }
         for (path, file) in config.pem_files() {
@@ -241,23 +270,27 @@ impl<'a> Reading<'a> {
     }
 
     fn failure(mut self, partial: Option<Box<Partial>>) -> LoadFailure {
-        in_order(&mut self.problems, &self.source);
+        self.source.put_in_order(&mut self.problems);
         let Self { source, problems, files, .. } = self;
         LoadFailure { source, problems, files, partial }
     }
 }
 
-/// In the order of the file, each once (a value behind an alias is read several times), not more than anyone reads.
-fn in_order(problems: &mut Vec<Problem>, source: &Source) {
-    let position = |problem: &Problem| source.position(&problem.place);
-    problems.sort_by(|a, b| position(a).cmp(&position(b)).then_with(|| a.message.cmp(&b.message)));
-    problems.dedup_by(|a, b| position(a) == position(b) && a.message == b.message);
-    if problems.len() > MAX_PROBLEMS {
-        problems.truncate(MAX_PROBLEMS);
-        let place = problems.last().map_or(Place::Value(FieldPath::root()), |last| last.place.clone());
-        let message = format!("there are more problems than these {MAX_PROBLEMS}");
-        problems.push(Problem::error(place, message));
+/// The warning that nothing is set in a file.
+///
+/// # Errors
+/// There is not even a comment: such is a file that somebody is about to write, and the defaults ask nobody on this machine
+/// for a key.
+fn says_nothing(text: &str) -> Result<Problem, Vec<Problem>> {
+    let start = Place::At(Position { line: 1, column: 1 });
+    if text.trim().is_empty() {
+        return Err(vec![
+            Problem::error(start, "this file is empty, as while it is being written")
+                .with_help("`keygate init` writes one; `proxy: {}` stands for the defaults"),
+        ]);
     }
+    let message = "nothing is set here, so the defaults count: no key is asked for, and there are no routes";
+    Ok(Problem::warning(start, message).with_help("a line counts once the `#` before it is gone"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error;
+use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
 use crate::secret::Secret;
@@ -32,7 +32,8 @@ pub struct SecretRef {
 impl<'de> Deserialize<'de> for SecretRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let (origin, value) = match origin(&text).map_err(D::Error::custom)? {
+        let refused = |expected: &str| D::Error::invalid_value(Unexpected::Other("text"), &expected);
+        let (origin, value) = match origin(&text).map_err(refused)? {
             SecretOrigin::Literal => (SecretOrigin::Literal, Secret::new(text)),
             elsewhere => (elsewhere, Secret::default()),
         };
@@ -40,10 +41,10 @@ impl<'de> Deserialize<'de> for SecretRef {
     }
 }
 
-/// Where the secret stands that is written as `text`. The error never repeats the text.
+/// Where the secret stands that is written as `text`, or what is expected there.
 fn origin(text: &str) -> Result<SecretOrigin, &'static str> {
     match text.strip_prefix("file:") {
-        Some("") => return Err("`file:` needs a path after it"),
+        Some("") => return Err("a path after `file:`"),
         Some(path) => return Ok(SecretOrigin::File(path.into())),
         None => {}
     }
@@ -53,7 +54,7 @@ fn origin(text: &str) -> Result<SecretOrigin, &'static str> {
     // A literal that was meant would have to be guessed apart from a variable with a slip in it.
     match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
         Some(name) if is_variable_name(name) => Ok(SecretOrigin::Env(name.into())),
-        _ => Err("expected `${NAME}` with the name of one environment variable and nothing around it"),
+        _ => Err("`${NAME}` with the name of one environment variable and nothing around it"),
     }
 }
 

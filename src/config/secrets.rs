@@ -1,13 +1,14 @@
 //! Fills secrets in from where they stand: the environment, a file of their own.
 
-use std::fs::{File, Metadata};
+use std::borrow::Cow;
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::tls::certificate_files;
-use super::{Config, Env, PemFile, SecretOrigin, SecretRef};
+use super::{Config, Env, PemFile, SecretOrigin, SecretRef, open};
 use crate::problem::{FieldPath, Problem};
 use crate::secret::Secret;
 
@@ -57,7 +58,7 @@ impl Readers {
 #[derive(Debug)]
 pub(super) struct Failed {
     message: String,
-    help: &'static str,
+    help: Cow<'static, str>,
 }
 
 impl Failed {
@@ -125,7 +126,8 @@ pub(super) fn fill(
         SecretOrigin::Env(name) => {
             secret.value = Secret::new(env(name).ok_or_else(|| Failed {
                 message: format!("the environment variable `{name}` is not set"),
-                help: "set it where keygate is started; an empty one counts as set",
+                help: format!("set it where keygate is started; to try a file out, any text will do: `{name}=any keygate check`")
+                    .into(),
             })?);
         }
         SecretOrigin::File(path) => {
@@ -141,18 +143,15 @@ pub(super) fn fill(
 
 fn read(path: &Path, expected: &Expected) -> Result<(Secret, Readers), Failed> {
     let shown = path.display();
-    let failed = |message, help| Failed { message, help };
+    let failed = |message, help: &'static str| Failed { message, help: help.into() };
     let unreadable = |error: std::io::Error| Failed {
         message: format!("cannot read `{shown}`: {error}"),
-        help: "a path without `/` in front is relative to the directory of the config file",
+        help: "a path without `/` in front is relative to the directory of the config file".into(),
     };
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        // A pipe could block for ever.
+    let Some((file, metadata)) = open::regular(path).map_err(unreadable)? else {
         return Err(failed(format!("`{shown}` is no regular file"), expected.alone));
-    }
+    };
     let mut bytes = Zeroizing::new(Vec::new());
-    let file = File::open(path).map_err(unreadable)?;
     file.take(expected.most_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > expected.most_bytes {
         let message = format!("`{shown}` is larger than {} KiB", expected.most_bytes / 1024);

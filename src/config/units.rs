@@ -185,7 +185,10 @@ pub(super) fn number<'de, const MIN: u64, const MAX: u64, N: TryFrom<u64>, D: De
     deserializer: D,
 ) -> Result<N, D::Error> {
     let Number(number) = Number::<MIN, MAX>::deserialize(deserializer)?;
-    N::try_from(number).map_err(|_| de::Error::custom(format!("expected a number from {MIN} to {MAX}")))
+    N::try_from(number).map_err(|_| {
+        let expected = format!("a number from {MIN} to {MAX}");
+        de::Error::invalid_value(de::Unexpected::Unsigned(number), &expected.as_str())
+    })
 }
 
 /// Reads a whole number from `MIN` to `MAX`, or nothing.

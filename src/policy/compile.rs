@@ -56,11 +56,13 @@ pub fn compile(
     let admin_listen = running.unwrap_or(&startup).admin;
     let configured_mode = compile_mode(config.proxy.auth_mode);
     let mode = configured_mode.resolve(exposure);
+    let before_keys = problems.len();
     let keys = keys::compile_keys(config, &mut problems);
+    let sound_keys = (!problems.iter().skip(before_keys).any(Problem::is_error)).then_some(&keys);
     let admin_certificates = tls::compile_admin_tls(config.admin.tls.as_ref(), &mut problems);
     let admin_token = admin::compile_token(config, &keys, &mut problems);
-    warn_about_access(config, mode, exposure, &keys, &mut problems);
-    warn_about_restart(config, (exposure, startup.exposure), &keys, &mut problems);
+    warn_about_access(config, (mode, exposure), sound_keys, &mut problems);
+    warn_about_restart(config, (exposure, startup.exposure), sound_keys, &mut problems);
     let cors = browsers::compile_cors(config.proxy.cors.as_ref(), &mut problems);
     let allowed_hosts = browsers::compile_allowed_hosts(&config.proxy.allowed_hosts, &mut problems);
     let trusted_proxies = trusted_proxies::compile(&config.proxy, &mut problems);
@@ -130,11 +132,11 @@ fn compile_mode(mode: config::AuthMode) -> AuthMode {
     }
 }
 
+/// `keys` is `None` where something is wrong with them: that there is none may be no more than a consequence.
 fn warn_about_access(
     config: &Config,
-    mode: EffectiveMode,
-    exposure: Exposure,
-    keys: &KeyTable,
+    (mode, exposure): (EffectiveMode, Exposure),
+    keys: Option<&KeyTable>,
     problems: &mut Vec<Problem>,
 ) {
     let proxy = FieldPath::root().field("proxy");
@@ -147,6 +149,13 @@ fn warn_about_access(
             .with_help("`auth_mode: strict` or `all_except_health` asks for a key"),
         );
     }
+    if let Some(keys) = keys {
+        warn_about_no_key(config, mode, keys, problems);
+    }
+}
+
+fn warn_about_no_key(config: &Config, mode: EffectiveMode, keys: &KeyTable, problems: &mut Vec<Problem>) {
+    let proxy = FieldPath::root().field("proxy");
     let api_key_empty = config.proxy.api_key.as_ref().map(|key| key.value.is_empty());
     if api_key_empty == Some(true) || (keys.is_empty() && mode != EffectiveMode::Off) {
         let place = if api_key_empty.is_some() { proxy.field("api_key") } else { proxy };
@@ -166,20 +175,15 @@ fn warn_about_access(
 fn warn_about_restart(
     config: &Config,
     (now, later): (Exposure, Exposure),
-    keys: &KeyTable,
+    keys: Option<&KeyTable>,
     problems: &mut Vec<Problem>,
 ) {
     if now == later {
         return;
     }
     let mut warnings = Vec::new();
-    warn_about_access(
-        config,
-        compile_mode(config.proxy.auth_mode).resolve(later),
-        later,
-        keys,
-        &mut warnings,
-    );
+    let mode = compile_mode(config.proxy.auth_mode).resolve(later);
+    warn_about_access(config, (mode, later), keys, &mut warnings);
     warnings.retain(|warning| !problems.contains(warning));
     problems.extend(warnings.into_iter().map(|warning| Problem {
         message: format!("once the gateway is started again: {}", warning.message),

@@ -31,7 +31,7 @@ pub(super) fn bind(
             log::warn!("there is no admin API in this run: {error}");
             Ok(None)
         }
-        (Err(error), ConfigSource::File(_)) => Err(error),
+        (Err(error), ConfigSource::File(_) | ConfigSource::Once(_)) => Err(error),
     }
 }
 

@@ -124,7 +124,7 @@ pub enum RunError {
 pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), RunError> {
     let Options { config: source, listen, origin } = options;
     let LoadedPolicy { config, shown, compiled, files, warnings } =
-        source.load(&listen, 1, None).map_err(|Rejected(problems)| RunError::Config(problems))?;
+        source.load(&listen, 1, None).map_err(|rejected| RunError::Config(rejected.problems))?;
     let Compiled { snapshot, startup, .. } = compiled;
     log_warnings(&warnings);
     let mut inherited = upgrade::inherited_sockets();

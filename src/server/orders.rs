@@ -139,7 +139,7 @@ fn edited(bytes: &[u8], edits: &[Edit]) -> Result<Content, NotChanged> {
     edited.map(Into::into).map_err(|error| NotChanged::NotEditable(error.to_string()))
 }
 
-fn problems(Rejected(problems): Rejected) -> NotChanged {
+fn problems(Rejected { problems, .. }: Rejected) -> NotChanged {
     NotChanged::Rejected(problems)
 }
 

@@ -1,7 +1,7 @@
 //! Reload: the config file becomes the policy in force, as a whole, or nothing changes.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,17 +85,8 @@ impl Reloader {
     }
 
     async fn read_again(&mut self, trigger: Trigger) {
-        let ConfigSource::File(path) = &self.source else {
+        if self.source.file().is_none() {
             log::info!("there is no config file to reload");
-            return;
-        };
-        if is_empty(path) {
-            let problem = format!(
-                "{}: error: the file is empty, as while it is being written; the policy in force stays",
-                path.display()
-            );
-            log::error!("{problem}");
-            self.log.rejected(clock::now(), vec![problem]);
             return;
         }
         let generation = self.live.load().policy.generation + 1;
@@ -144,12 +135,12 @@ impl Reloader {
         if trigger == Trigger::FileEvent && self.rejected.as_ref() == Some(&rejected) {
             return;
         }
-        for problem in &rejected.0 {
+        for problem in &rejected.problems {
             log::error!("{problem}");
         }
         let generation = self.live.load().policy.generation;
         log::error!("not reloaded: generation {generation} stays in force");
-        self.log.rejected(clock::now(), rejected.0.clone());
+        self.log.rejected(clock::now(), rejected.problems.clone());
         self.rejected = Some(rejected);
     }
 }
@@ -162,10 +153,4 @@ fn keep_certificates(next: &mut Snapshot, before: &Snapshot) {
     if next.admin_certificates.is_empty() {
         next.admin_certificates.clone_from(&before.admin_certificates);
     }
-}
-
-/// A file that is written in place is empty for a moment, and an empty file would be a valid config: the defaults,
-/// which ask for no key.
-fn is_empty(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0)
 }

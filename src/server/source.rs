@@ -1,7 +1,7 @@
 //! Where the policy comes from, at start and at every reload: config file → config → compiled policy.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::{self, Config, LoadFailure, Loaded};
 use crate::policy::{self, Compiled, Startup};
@@ -12,6 +12,8 @@ use crate::problem::Problem;
 pub enum ConfigSource {
     /// A file, which is followed while the gateway runs.
     File(PathBuf),
+    /// A file that is read once, as to look at it. It may be a pipe that the process was given (`/dev/stdin`).
+    Once(PathBuf),
     /// Made by the program itself; it never changes.
     Embedded(Box<Config>),
 }
@@ -31,15 +33,27 @@ pub struct LoadedPolicy {
     pub warnings: Vec<String>,
 }
 
-/// Why there is no policy: one rendered problem each.
+/// Why there is no policy.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Rejected(pub Vec<String>);
+pub struct Rejected {
+    /// Every problem, warnings included, as lines for people.
+    pub problems: Vec<String>,
+    /// How many of them are errors.
+    pub errors: usize,
+}
+
+impl Rejected {
+    fn of(problems: &[Problem], render: impl Fn(&Problem) -> String) -> Self {
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
+        Self { problems: problems.iter().map(render).collect(), errors }
+    }
+}
 
 impl ConfigSource {
     /// The file, if it is one.
     pub(super) fn file(&self) -> Option<PathBuf> {
         match self {
-            Self::File(path) => Some(path.clone()),
+            Self::File(path) | Self::Once(path) => Some(path.clone()),
             Self::Embedded(_) => None,
         }
     }
@@ -56,7 +70,15 @@ impl ConfigSource {
         running: Option<&Startup>,
     ) -> Result<LoadedPolicy, Rejected> {
         match self {
-            Self::File(path) => compiled(read(path)?, listen, generation, running),
+            Self::File(path) => {
+                compiled(config::load(path, &environment).map_err(rejected)?, listen, generation, running)
+            }
+            Self::Once(path) => compiled(
+                config::load_once(path, &environment).map_err(rejected)?,
+                listen,
+                generation,
+                running,
+            ),
             Self::Embedded(config) => embedded((**config).clone(), listen, generation, running),
         }
     }
@@ -97,9 +119,14 @@ fn compiled(
     match outcome {
         Ok(compiled) => {
             warnings.extend_from_slice(&compiled.warnings);
+            source.put_in_order(&mut warnings);
             Ok(LoadedPolicy { config, shown, compiled, files, warnings: all(&warnings) })
         }
-        Err(problems) => Err(Rejected(all(&problems))),
+        Err(problems) => {
+            warnings.extend(problems);
+            source.put_in_order(&mut warnings);
+            Err(Rejected::of(&warnings, |problem| source.render(problem)))
+        }
     }
 }
 
@@ -111,8 +138,8 @@ fn embedded(
 ) -> Result<LoadedPolicy, Rejected> {
     let all = |problems: &[Problem]| problems.iter().map(|problem| problem.message.clone()).collect();
     listen_instead(&mut config, listen);
-    let compiled =
-        policy::compile(&config, generation, running).map_err(|problems| Rejected(all(&problems)))?;
+    let compiled = policy::compile(&config, generation, running)
+        .map_err(|problems| Rejected::of(&problems, |problem| problem.message.clone()))?;
     let warnings = all(&compiled.warnings);
     let shown = serde_json::Value::Object(serde_json::Map::new());
     Ok(LoadedPolicy { config, shown, compiled, files: Vec::new(), warnings })
@@ -128,12 +155,8 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn read(path: &Path) -> Result<Loaded, Rejected> {
-    config::load(path, &environment).map_err(rejected)
-}
-
 fn rejected(mut failure: LoadFailure) -> Rejected {
     // What is wrong between the values that could be read belongs to the same list.
     failure.add_checks(|config| policy::compile(config, 1, None).err().unwrap_or_default());
-    Rejected(failure.problems.iter().map(|problem| failure.source.render(problem)).collect())
+    Rejected::of(&failure.problems, |problem| failure.source.render(problem))
 }

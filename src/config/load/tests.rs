@@ -24,6 +24,15 @@ fn problem(yaml: impl AsRef<[u8]>) -> String {
     found.into_iter().next().unwrap()
 }
 
+/// The first line of the only problem of a text; the second one helps.
+#[track_caller]
+fn headline(yaml: impl AsRef<[u8]>) -> String {
+    let problem = problem(yaml);
+    let (first, help) = problem.split_once("\n  help: ").unwrap();
+    assert!(!help.is_empty(), "{problem}");
+    first.to_owned()
+}
+
 #[track_caller]
 fn config(yaml: &str) -> Config {
     match parse(Path::new("k.yaml"), yaml.as_bytes(), &no_env) {

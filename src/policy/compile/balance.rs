@@ -35,7 +35,9 @@ fn compile_hash_by(text: Option<&str>, path: &FieldPath, problems: &mut Vec<Prob
         (None, _) => (path.field("balance"), format!("`balance: hash` needs `hash_by`: {wanted}")),
         (Some(text), _) => (path.field("hash_by"), format!("`{text}` is none of {wanted}")),
     };
-    problems.push(Problem::error(place, message));
+    problems.push(
+        Problem::error(place, message).with_help("`hash_by: header:x-session` keeps a session on one peer"),
+    );
     HashBy::ClientAddress
 }
 
@@ -47,7 +49,10 @@ pub(super) fn compile_retries(
     for (at, status) in retries.statuses.iter().enumerate() {
         if !(500..=599).contains(status) {
             let message = format!("{status} is no status of a failed server (500 to 599)");
-            problems.push(Problem::error(path.field("statuses").index(at), message));
+            problems.push(
+                Problem::error(path.field("statuses").index(at), message)
+                    .with_help("`502`, `503` and `504` are those that another peer may not give"),
+            );
         }
     }
     RetryRule {
@@ -65,7 +70,11 @@ pub(super) fn compile_ejection(
 ) -> EjectionRule {
     if ejection.max_time < ejection.time {
         let message = "`max_time` is shorter than `time`";
-        problems.push(Problem::error(path.field("max_time"), message).relative());
+        problems.push(
+            Problem::error(path.field("max_time"), message)
+                .with_help("`time` doubles with each ejection, up to `max_time`")
+                .relative(),
+        );
     }
     EjectionRule {
         failures: ejection.failures,
@@ -82,18 +91,28 @@ pub(super) fn compile_check(
     problems: &mut Vec<Problem>,
 ) -> Arc<CheckRule> {
     if check.path.is_none() && check.host.is_some() {
-        problems.push(Problem::error(path.field("host"), "`host` counts with `path` only").relative());
+        problems.push(
+            Problem::error(path.field("host"), "`host` counts with `path` only")
+                .with_help("add `path: /health` for a check by HTTP, or remove `host`")
+                .relative(),
+        );
     }
     for (at, status) in check.statuses.iter().enumerate() {
         if !(100..=599).contains(status) {
             let message = format!("{status} is no status of HTTP");
-            problems.push(Problem::error(path.field("statuses").index(at), message));
+            problems.push(
+                Problem::error(path.field("statuses").index(at), message)
+                    .with_help("they go from 100 to 599"),
+            );
         }
     }
     let http = check.path.as_ref().map(|text| {
         if !text.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             let message = format!("`{text}` is no path; it starts with `/` and has no spaces");
-            problems.push(Problem::error(path.field("path"), message));
+            problems.push(
+                Problem::error(path.field("path"), message)
+                    .with_help("write what follows the host in a URL: `/health`"),
+            );
         }
         let host = check.host.as_deref().or(upstream_host);
         let host = host.and_then(|host| compile_host(host, &path.field("host"), problems));

@@ -14,14 +14,19 @@ pub(super) fn compile_cors(cors: Option<&config::Cors>, problems: &mut Vec<Probl
     for (at, method) in cors.methods.iter().enumerate() {
         if method.parse::<Method>().is_err() {
             let path = path.field("methods").index(at);
-            problems.push(Problem::error(path, format!("`{method}` is no method")));
+            problems.push(
+                Problem::error(path, format!("`{method}` is no method")).with_help("write `GET` or `POST`"),
+            );
         }
     }
     let any_header = cors.headers.iter().any(|header| header == "*");
     for (at, header) in cors.headers.iter().enumerate() {
         if header != "*" && header.parse::<HeaderName>().is_err() {
             let path = path.field("headers").index(at);
-            problems.push(Problem::error(path, format!("`{header}` is no header name")));
+            problems.push(
+                Problem::error(path, format!("`{header}` is no header name"))
+                    .with_help("write the name alone: `authorization`; `*` stands for all"),
+            );
         }
     }
     Some(Cors {
@@ -36,8 +41,11 @@ pub(super) fn compile_cors(cors: Option<&config::Cors>, problems: &mut Vec<Probl
 fn compile_origins(cors: &config::Cors, path: &FieldPath, problems: &mut Vec<Problem>) -> Origins {
     let path = path.field("origins");
     if cors.origins.is_empty() {
-        let message = "no origin may call: leave `cors` out, or name one";
-        problems.push(Problem::error(path.clone(), message).relative());
+        problems.push(
+            Problem::error(path.clone(), "no origin may call")
+                .with_help("name one (`https://app.example.com`), or leave `cors` out")
+                .relative(),
+        );
     }
     for (at, origin) in cors.origins.iter().enumerate() {
         if origin == "*" && cors.credentials {

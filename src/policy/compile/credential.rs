@@ -45,7 +45,10 @@ pub(super) fn compile_credential(
         );
     }
     if let Err(what) = value {
-        problems.push(Problem::error(path.field("value"), what));
+        problems.push(
+            Problem::error(path.field("value"), what)
+                .with_help("write the provider's key, as `${NAME}` or `file:PATH`, with nothing around it"),
+        );
     }
     Some(UpstreamCredential { header: name?, value: value.ok()? })
 }
@@ -75,10 +78,13 @@ pub(super) fn compile_labels(
     for (at, label) in upstream.forward_labels.iter().enumerate() {
         match HeaderName::try_from(format!("x-keygate-label-{label}")) {
             Ok(name) if super::key_rules::is_label(label) => labels.push((label.as_str().into(), name)),
-            _ => problems.push(Problem::error(
-                path.field("forward_labels").index(at),
-                format!("`{label}` is no name of a label: 1 to 32 lower-case letters, digits and `-`"),
-            )),
+            _ => problems.push(
+                Problem::error(
+                    path.field("forward_labels").index(at),
+                    format!("`{label}` is no name of a label: 1 to 32 lower-case letters, digits and `-`"),
+                )
+                .with_help("write it as under `labels` of a key: `team`"),
+            ),
         }
     }
     labels

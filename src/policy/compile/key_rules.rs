@@ -67,7 +67,10 @@ impl RuleCompiler {
     fn path_rule(&self, text: &str) -> Result<PathRule, Wrong> {
         if text.starts_with('/') {
             if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains(['?', '#']) {
-                return Err(Wrong::new(format!("`{text}` can be the beginning of no path")));
+                return Err(Wrong {
+                    message: format!("`{text}` can be the beginning of no path"),
+                    help: "write it without query, fragment and spaces: `/v1`".to_owned(),
+                });
             }
             return Ok(PathRule::Prefix(text.trim_end_matches('/').into()));
         }
@@ -76,8 +79,8 @@ impl RuleCompiler {
             None => Err(Wrong {
                 message: format!("no route named `{text}`"),
                 help: match did_you_mean(text, self.routes.iter().map(|name| &**name)) {
-                    Some(meant) => Some(format!("did you mean `{meant}`?")),
-                    None => Some("give a route a `name`, or write a path prefix: `/v1`".to_owned()),
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "give a route a `name`, or write a path prefix: `/v1`".to_owned(),
                 },
             }),
         }
@@ -87,13 +90,7 @@ impl RuleCompiler {
 /// What is wrong with an entry of a list.
 struct Wrong {
     message: String,
-    help: Option<String>,
-}
-
-impl Wrong {
-    fn new(message: String) -> Self {
-        Self { message, help: None }
-    }
+    help: String,
 }
 
 /// Whether nothing is said of what the key may do.
@@ -127,7 +124,7 @@ fn list<T>(
         match compile(text) {
             Ok(entry) => compiled.push(entry),
             Err(Wrong { message, help }) => {
-                problems.push(Problem { help, ..Problem::error(at.field(field), message) });
+                problems.push(Problem::error(at.field(field), message).with_help(help));
             }
         }
     }
@@ -137,14 +134,17 @@ fn list<T>(
 fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     if text != upper {
-        let help = Some(format!("write `{upper}`"));
+        let help = format!("write `{upper}`");
         return Err(Wrong { message: "methods are case-sensitive".to_owned(), help });
     }
-    Method::from_bytes(text.as_bytes()).map_err(|_| Wrong::new(format!("`{text}` is no method")))
+    Method::from_bytes(text.as_bytes()).map_err(|_| Wrong {
+        message: format!("`{text}` is no method"),
+        help: "write one word: `GET`, `POST`".to_owned(),
+    })
 }
 
 fn address(text: &str) -> Result<AddressRange, Wrong> {
-    parse_range(text).map_err(|(message, help)| Wrong { message, help: Some(help.to_owned()) })
+    parse_range(text).map_err(|(message, help)| Wrong { message, help: help.to_owned() })
 }
 
 /// A range of addresses, or what is wrong with it and what helps.
@@ -180,7 +180,7 @@ fn labels(at: &At<'_>, key: &config::Key, problems: &mut Vec<Problem>) -> Vec<(A
             "at most {MOST_LABELS} labels: names of 1 to 32 lower-case letters, digits and `-`, values of at most 128 \
              visible ASCII characters"
         );
-        problems.push(Problem::error(at.field("labels"), message));
+        problems.push(Problem::error(at.field("labels"), message).with_help("`{team: search, tier: gold}`"));
     }
     key.labels.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect()
 }

@@ -101,10 +101,12 @@ impl KeyCompiler<'_> {
     fn add(&mut self, at: &At<'_>, key: &config::Key) {
         if key.name == "api_key" {
             let message = "`api_key` is the name of the primary key, `proxy.api_key`";
-            self.problems.push(Problem::error(at.field("name"), message));
+            self.problems
+                .push(Problem::error(at.field("name"), message).with_help("give this key another name"));
         } else if !is_key_name(&key.name) {
             let message = "a key's name is 1 to 128 bytes without control characters";
-            self.problems.push(Problem::error(at.field("name"), message));
+            self.problems
+                .push(Problem::error(at.field("name"), message).with_help("say whose key it is: `alice`"));
         }
         let digest = self.digest(at, key);
         let public_id = self.public_id(at, key);
@@ -177,19 +179,19 @@ impl KeyCompiler<'_> {
     fn digest_of(&mut self, at: &At<'_>, secret: &config::SecretRef) -> Option<Digest> {
         let problem = match (&secret.origin, at) {
             (SecretOrigin::Env(_) | SecretOrigin::File(_), At::Line(..)) => {
-                Some("only the config itself is filled in from elsewhere; give the `digest` here")
+                Some("only the config itself is filled in from elsewhere")
             }
             _ if secret.value.is_empty() => Some("`key` is empty"),
             _ => None,
         };
         if let Some(message) = problem {
-            self.problems.push(Problem::error(at.field("key"), message));
+            self.problems.push(Problem::error(at.field("key"), message).with_help(DIGEST_INSTEAD));
             return None;
         }
         let key = secret.value.expose().as_bytes();
         if let Err(what) = check_key(key) {
             let message = format!("`key` {what}, so no request could ever carry it");
-            self.problems.push(Problem::error(at.field("key"), message));
+            self.problems.push(Problem::error(at.field("key"), message).with_help(DIGEST_INSTEAD));
             return None;
         }
         let digest = Digest::of(key);
@@ -208,7 +210,10 @@ impl KeyCompiler<'_> {
         match key.id.as_deref()?.parse() {
             Ok(id) => Some(id),
             Err(error) => {
-                self.problems.push(Problem::error(at.field("id"), format!("{error}")));
+                self.problems
+                    .push(Problem::error(at.field("id"), format!("{error}")).with_help(
+                        "it is the part of the key behind `kg_`; only keys of that form have one",
+                    ));
                 None
             }
         }
@@ -230,15 +235,19 @@ impl KeyCompiler<'_> {
     }
 }
 
+const DIGEST_INSTEAD: &str = "give the `digest`: `keygate keygen` prints a key and its digest line";
+
 fn duplicate_problem(at: &At<'_>, digest_field: &str, name: &str, duplicate: DuplicateKey) -> Problem {
     match duplicate {
         DuplicateKey::Digest(other) => {
             Problem::error(at.field(digest_field), format!("the same digest as key `{other}`"))
+                .with_help("each key belongs to one name: `keygate keygen` makes another")
         }
         DuplicateKey::Name => Problem::error(at.field("name"), format!("another key is named `{name}`"))
             .with_help("a name tells keys apart in logs; make it unique"),
         DuplicateKey::Full => {
             Problem::error(at.field("name"), format!("there are more than {} keys", KeyTable::MAX_KEYS))
+                .with_help("remove the keys that are not used any more")
         }
     }
 }

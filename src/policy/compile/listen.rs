@@ -26,7 +26,9 @@ pub(super) fn compile_startup(proxy: &config::Proxy, problems: &mut Vec<Problem>
             continue;
         };
         if address.port() != 0 && listen.iter().any(|other| other.address == address) {
-            problems.push(Problem::error(path, format!("`{text}` is listed twice")));
+            problems.push(
+                Problem::error(path, format!("`{text}` is listed twice")).with_help("remove one of the two"),
+            );
             continue;
         }
         if exposure_of(address.ip()) == Exposure::Network {

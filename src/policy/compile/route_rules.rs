@@ -42,8 +42,10 @@ pub(super) fn compile_conditions(
     let mut conditions = Conditions::default();
     let here = path.field("methods");
     if route.methods.as_ref().is_some_and(Vec::is_empty) {
-        problems
-            .push(Problem::error(here.clone(), "no method is listed, so no request could take the route"));
+        problems.push(
+            Problem::error(here.clone(), "no method is listed, so no request could take the route")
+                .with_help("without the field the route takes every method"),
+        );
     }
     for (at, text) in route.methods.iter().flatten().enumerate().take(MOST_ENTRIES) {
         match Method::from_bytes(text.as_bytes()) {
@@ -63,7 +65,8 @@ pub(super) fn compile_conditions(
             let credential = CREDENTIALS.contains(&name.as_str());
             if credential {
                 let message = format!("`{name}` decides who passes; routes do not look at it");
-                problems.push(Problem::error(at, message));
+                problems
+                    .push(Problem::error(at, message).with_help("`routes` of a key says where it may go"));
             }
             !credential
         });
@@ -91,12 +94,15 @@ pub(super) fn compile_rewrite(
     let (field, _) = given.next()?;
     let here = path.field(*field);
     if let Some((other, _)) = given.next() {
-        problems.push(Problem::error(here, format!("`{field}` and `{other}` exclude each other")));
+        problems
+            .push(Problem::error(here, format!("`{field}` and `{other}` exclude each other")).with_help(
+                "`rewrite_prefix` replaces what `path_prefix` matched; `strip_prefix` removes it",
+            ));
         return None;
     }
     let text = route.rewrite_path.as_deref().or(route.rewrite_prefix.as_deref()).unwrap_or("/");
-    if let Some(what) = wrong_path(text) {
-        problems.push(Problem::error(here, format!("`{text}` {what}")));
+    if let Some((what, help)) = wrong_path(text) {
+        problems.push(Problem::error(here, format!("`{text}` {what}")).with_help(help));
         return None;
     }
     if route.rewrite_path.is_some() {
@@ -155,21 +161,24 @@ fn fields(
 fn changeable(name: &str, at: &FieldPath, problems: &mut Vec<Problem>) -> Option<HeaderName> {
     let name = field_name(name, at, problems)?;
     let word = name.as_str();
-    let why_not = if CREDENTIALS.contains(&word) {
-        "carries a credential, which routes do not change"
+    let (why_not, help) = if CREDENTIALS.contains(&word) {
+        ("carries a credential, which routes do not change", "`credential` of the upstream sets one")
     } else if OWN.contains(&word) || word.starts_with("x-keygate-") {
-        "is set by the gateway"
+        ("is set by the gateway", "use a name of your own: `x-team`")
     } else {
         return Some(name);
     };
-    problems.push(Problem::error(at.clone(), format!("`{name}` {why_not}")));
+    problems.push(Problem::error(at.clone(), format!("`{name}` {why_not}")).with_help(help));
     None
 }
 
 fn field_name(name: &str, at: &FieldPath, problems: &mut Vec<Problem>) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok();
     if parsed.is_none() {
-        problems.push(Problem::error(at.clone(), format!("`{name}` is no name of a header field")));
+        problems.push(
+            Problem::error(at.clone(), format!("`{name}` is no name of a header field"))
+                .with_help("letters, digits and `-`, without a colon: `x-team`"),
+        );
     }
     parsed
 }
@@ -178,7 +187,9 @@ fn field_value(value: &str, at: &FieldPath, problems: &mut Vec<Problem>) -> Opti
     let parsed = HeaderValue::from_str(value).ok().filter(|_| value.trim() == value);
     if parsed.is_none() {
         let message = "the value has a line break, a control character, or white space at an end";
-        problems.push(Problem::error(at.clone(), message));
+        problems.push(
+            Problem::error(at.clone(), message).with_help("write it in one line, without spaces around it"),
+        );
     }
     parsed
 }
@@ -186,6 +197,6 @@ fn field_value(value: &str, at: &FieldPath, problems: &mut Vec<Problem>) -> Opti
 fn check_number(number: usize, path: &FieldPath, problems: &mut Vec<Problem>) {
     if number > MOST_ENTRIES {
         let message = format!("{number} entries; a route has {MOST_ENTRIES} at most");
-        problems.push(Problem::error(path.clone(), message));
+        problems.push(Problem::error(path.clone(), message).with_help("divide the route into several"));
     }
 }

@@ -79,12 +79,14 @@ fn host_match(host: Option<&str>) -> HostMatch<'_> {
 fn cannot_insert(path: FieldPath, error: InsertError) -> Problem {
     match error {
         InsertError::Duplicate => {
-            Problem::error(path, "another route has the same host, path, methods and headers").relative()
+            Problem::error(path, "another route has the same host, path, methods and headers")
+                .with_help("it would never be taken: remove it, or let it ask for something else")
+                .relative()
         }
         InsertError::TooMany => {
             let message =
                 format!("more than {} routes have this host and path", RouteTable::MOST_AT_ONE_PLACE);
-            Problem::error(path, message).relative()
+            Problem::error(path, message).with_help("tell some of them apart by their paths").relative()
         }
     }
 }
@@ -108,10 +110,10 @@ fn check_names(config: &Config, problems: &mut Vec<Problem>) {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if !(1..=64).contains(&name.len()) || !name.bytes().all(word) {
             let message = "a route's name is 1 to 64 letters, digits, `-`, `_` and `.`";
-            problems.push(Problem::error(path, message));
+            problems.push(Problem::error(path, message).with_help("write one word: `chat`"));
         } else if let Some(other) = names.insert(name, at) {
             let message = format!("`{name}` is also the name of `routes[{other}]`");
-            problems.push(Problem::error(path, message));
+            problems.push(Problem::error(path, message).with_help("give one of the two another name"));
         }
     }
 }
@@ -162,31 +164,39 @@ fn compile_match(route: &config::Route, path: &FieldPath, problems: &mut Vec<Pro
             return None;
         }
     };
-    if let Some(what) = wrong_path(text) {
-        problems.push(Problem::error(path.field(field), format!("`{text}` {what}")));
+    if let Some((what, help)) = wrong_path(text) {
+        problems.push(Problem::error(path.field(field), format!("`{text}` {what}")).with_help(help));
         return None;
     }
     if text == "/healthz" && route.path.is_some() {
-        problems.push(Problem::error(
-            path.field(field),
-            "`/healthz` is answered by the gateway and never forwarded",
-        ));
+        problems.push(
+            Problem::error(path.field(field), "`/healthz` is answered by the gateway and never forwarded")
+                .with_help("remove this route; a `path_prefix` may have `/healthz` in it"),
+        );
         return None;
     }
     Some(matching(text.as_bytes().to_vec()))
 }
 
-/// Why no request could ever have this path.
-pub(super) fn wrong_path(text: &str) -> Option<&'static str> {
+/// Why no request could ever have this path, and what helps.
+pub(super) fn wrong_path(text: &str) -> Option<(&'static str, &'static str)> {
     if !text.starts_with('/') {
-        return Some("does not start with `/`");
+        return Some(("does not start with `/`", "write what follows the host in a URL: `/v1`"));
     }
     if text.contains(['?', '#']) {
-        return Some("has a query or fragment; routes match the path alone");
+        return Some((
+            "has a query or fragment; routes match the path alone",
+            "leave it out, from `?` or `#` on",
+        ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some("has a character that must be percent-encoded in a path");
+        return Some((
+            "has a character that must be percent-encoded in a path",
+            "write it as clients send it: `%20` for a space",
+        ));
     }
-    crate::policy::routes::ambiguity(text.as_bytes())
-        .map(|_| "is a path that is refused: `//`, `\\`, or a segment `.` or `..`")
+    crate::policy::routes::ambiguity(text.as_bytes()).map(|_| {
+        let what = "is a path that is refused: `//`, `\\`, or a segment `.` or `..`";
+        (what, "write the path that is meant, without these")
+    })
 }

@@ -94,8 +94,9 @@ routes:
 
 #[test]
 fn an_api_key_that_cannot_arrive_is_refused_and_not_repeated() {
-    for key in [" sk-x", "sk-x\t", "sk-\u{e4}", "sk-\n"] {
+    for key in [" ", " sk-x", "sk-x\t", "sk-\u{e4}", "sk-\n"] {
         let mut config = config(GOOD);
+        config.proxy.auth_mode = config::AuthMode::Strict;
         config.proxy.api_key =
             Some(SecretRef { origin: SecretOrigin::Literal, value: Secret::new(key.into()) });
         let problems = compile(&config, 1, None).unwrap_err();

@@ -13,7 +13,10 @@ pub(super) fn compile_tls(tls: Option<&config::Tls>, problems: &mut Vec<Problem>
     if let Some(ca) = &tls.client_ca
         && let Err(what) = parse_authorities(ca.content.expose())
     {
-        problems.push(Problem::error(path.field("client_ca"), format!("`{}` {what}", ca.path.display())));
+        problems.push(
+            Problem::error(path.field("client_ca"), format!("`{}` {what}", ca.path.display()))
+                .with_help(LOOK_AT_CERTIFICATE),
+        );
     }
     table
 }
@@ -52,14 +55,20 @@ fn fill(
     }
 }
 
+/// Beside each problem of a file of certificates.
+pub(super) const LOOK_AT_CERTIFICATE: &str =
+    "`openssl x509 -in FILE -noout -text` shows what is in a PEM file";
+
 /// The problem of a certificate, or of its key, at `path`.
 pub(super) fn unusable(path: &FieldPath, pair: &config::Certificate, error: CertificateError) -> Problem {
     match error {
         CertificateError::Certificate(what) => {
             Problem::error(path.field("cert"), format!("`{}` {what}", pair.cert.path.display()))
+                .with_help(LOOK_AT_CERTIFICATE)
         }
         CertificateError::Key(what) => {
             Problem::error(path.field("key"), format!("`{}` {what}", pair.key.path.display()))
+                .with_help("it is the PEM file that was made together with `cert`, without a passphrase")
         }
     }
 }

@@ -9,7 +9,7 @@ use super::balance::{
 };
 use super::credential::{compile_credential, compile_labels};
 use super::is_host;
-use super::tls::unusable;
+use super::tls::{LOOK_AT_CERTIFICATE, unusable};
 use crate::config;
 use crate::policy::certificates::{authorities_der, client_certificate};
 use crate::policy::upstreams::{
@@ -40,7 +40,10 @@ fn compile_upstream(
     let sni = upstream.sni.clone().filter(|sni| {
         let valid = is_host_name(sni);
         if !valid {
-            problems.push(Problem::error(path.field("sni"), format!("`{sni}` is no host name")));
+            problems.push(
+                Problem::error(path.field("sni"), format!("`{sni}` is no host name"))
+                    .with_help("write the name in the peers' certificate, without port: `api.example.com`"),
+            );
         }
         valid
     });
@@ -94,7 +97,11 @@ fn compile_peers(
             upstream.peers.len(),
             UpstreamSpec::MAX_PEERS
         );
-        problems.push(Problem::error(path.clone(), message));
+        let help = match upstream.peers.is_empty() {
+            true => "name one: `peers: [\"127.0.0.1:9001\"]`",
+            false => "divide them into several upstreams",
+        };
+        problems.push(Problem::error(path.clone(), message).with_help(help));
     }
     let mut peers: Vec<PeerSpec> = Vec::with_capacity(upstream.peers.len());
     for (at, peer) in upstream.peers.iter().enumerate() {
@@ -102,13 +109,16 @@ fn compile_peers(
             Ok(address) => peers.push(PeerSpec { address, weight: peer.weight, drain: peer.drain }),
             Err(what) => {
                 let message = format!("upstream `{name}`: `{}` {what}", peer.address);
-                problems.push(Problem::error(path.index(at), message));
+                problems.push(
+                    Problem::error(path.index(at), message)
+                        .with_help("a peer is `127.0.0.1:9001`, `[::1]:9001` or `api.example.com:443`"),
+                );
             }
         }
     }
     if !peers.is_empty() && peers.iter().all(|peer| peer.drain) {
         let message = format!("upstream `{name}`: every peer has `drain: true`, so its requests get 503");
-        problems.push(Problem::warning(path, message));
+        problems.push(Problem::warning(path, message).with_help("set `drain: false` on one that may serve"));
     }
     peers
 }
@@ -157,7 +167,7 @@ fn compile_certificates(
         authorities_der(ca.content.expose())
             .map_err(|what| {
                 let message = format!("`{}` {what}", ca.path.display());
-                problems.push(Problem::error(path.field("tls_ca"), message));
+                problems.push(Problem::error(path.field("tls_ca"), message).with_help(LOOK_AT_CERTIFICATE));
             })
             .ok()
     });
@@ -177,7 +187,10 @@ pub(super) fn compile_host(host: &str, path: &FieldPath, problems: &mut Vec<Prob
     match HeaderValue::from_str(host) {
         Ok(value) if is_host(name) => Some(value),
         _ => {
-            problems.push(Problem::error(path.clone(), format!("`{host}` is no host name or address")));
+            problems.push(
+                Problem::error(path.clone(), format!("`{host}` is no host name or address"))
+                    .with_help("write it as in a URL, without scheme and path: `api.example.com`"),
+            );
             None
         }
     }

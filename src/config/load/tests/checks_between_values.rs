@@ -16,7 +16,8 @@ fn they_are_shown_with_the_others() {
     assert_eq!(
         found,
         [
-            "k.yaml:1:15: error: expected a number from 1 to 65535",
+            "k.yaml:1:15: error: expected a number from 1 to 65535\n  help: `listen: [\"127.0.0.1:0\"]` lets the system \
+             choose a port",
             "k.yaml:3:30: error: no upstream named `opnai`\n  help: did you mean `openai`?",
         ]
     );

@@ -75,7 +75,7 @@ fn a_variable_that_is_not_set_is_an_error() {
     assert_eq!(
         problem("proxy:\n  api_key: ${KEYGATE_API_KEY}\n"),
         "k.yaml:2:12: error: the environment variable `KEYGATE_API_KEY` is not set\n  help: set it where keygate is \
-         started; an empty one counts as set"
+         started; to try a file out, any text will do: `KEYGATE_API_KEY=any keygate check`"
     );
 }
 
@@ -85,7 +85,7 @@ fn a_variable_with_a_slip_in_it_is_no_literal() {
         ["${A}${B}", "${", "${}", "${A", "x${A}", "${A}x", "${A-B}", "${1A}", "${A B}", "${A:-x}", "$${A}"]
     {
         assert_eq!(
-            problem(format!("proxy: {{api_key: '{written}'}}")),
+            headline(format!("proxy: {{api_key: '{written}'}}")),
             "k.yaml:1:18: error: expected `${NAME}` with the name of one environment variable and nothing around it"
         );
     }
@@ -154,7 +154,13 @@ fn a_secret_file_that_cannot_be_read_is_an_error() {
         directory.said("file:latin1", 0o600),
         ["k.yaml:2:12: error: `latin1` is not UTF-8\n  help: a secret is text"]
     );
-    assert_eq!(directory.said("'file:'", 0o600), ["k.yaml:2:12: error: `file:` needs a path after it"]);
+    assert_eq!(
+        directory.said("'file:'", 0o600),
+        [
+            "k.yaml:2:12: error: expected a path after `file:`\n  help: `file:/run/secrets/NAME` is replaced by the content \
+          of that file"
+        ]
+    );
 }
 
 #[test]
@@ -188,18 +194,19 @@ fn a_secret_that_everybody_can_read_is_warned_about() {
 }
 
 #[test]
-fn a_config_file_that_cannot_be_read_has_no_line() {
+fn what_is_wrong_with_the_whole_file_stands_at_its_beginning() {
     let failure = load(Path::new("/nonexistent/k.yaml"), &no_env).unwrap_err();
     assert_eq!(
         failure.source.render(&failure.problems[0]),
-        "/nonexistent/k.yaml: error: cannot read this file: No such file or directory (os error 2)\n  help: `keygate \
+        "/nonexistent/k.yaml:1:1: error: cannot read this file: No such file or directory (os error 2)\n  help: `keygate \
          init` writes one"
     );
     assert_eq!(failure.files, [Path::new("/nonexistent/k.yaml")]);
     let failure = load(Path::new("/"), &no_env).unwrap_err();
     assert_eq!(
         failure.source.render(&failure.problems[0]),
-        "/: error: cannot read this file: Is a directory (os error 21)"
+        "/:1:1: error: this is no regular file\n  help: a gateway reads its file again and again; `keygate check` takes \
+         `/dev/stdin` too"
     );
 }
 

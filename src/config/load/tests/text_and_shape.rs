@@ -3,9 +3,23 @@
 use super::*;
 
 #[test]
-fn an_empty_document_is_all_defaults() {
-    for yaml in ["", "\n", "# nothing\n", "---\n", "--- {}\n...\n", "null"] {
+fn a_document_that_says_nothing_is_all_defaults_with_a_warning() {
+    let warning = "k.yaml:1:1: warning: nothing is set here, so the defaults count: no key is asked for, and there are no \
+                   routes";
+    for yaml in ["# nothing\n", "---\n", "null"] {
         assert_eq!(config(yaml).proxy.port, 8045, "{yaml:?}");
+        assert_eq!(headline(yaml), warning);
+    }
+    for yaml in ["--- {}\n...\n", "proxy: {}"] {
+        assert_eq!(config(yaml).proxy.port, 8045, "{yaml:?}");
+        assert_eq!(problems(yaml.as_bytes()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    for yaml in ["", "\n", "  \n\n"] {
+        assert_eq!(headline(yaml), "k.yaml:1:1: error: this file is empty, as while it is being written");
     }
 }
 
@@ -20,16 +34,17 @@ fn a_byte_order_mark_is_no_content() {
 
 #[test]
 fn the_top_is_a_mapping() {
-    assert_eq!(problem("hello"), "k.yaml:1:1: error: expected a mapping, found text");
-    assert_eq!(problem("\n- 1"), "k.yaml:2:1: error: expected a mapping, found a list");
+    assert_eq!(headline("hello"), "k.yaml:1:1: error: expected a mapping, found text");
+    assert_eq!(headline("\n- 1"), "k.yaml:2:1: error: expected a mapping, found a list");
 }
 
 #[test]
 fn a_large_file_is_refused() {
-    let mut yaml = vec![b'#'; 1024 * 1024];
+    let mut yaml = b"proxy: {} #".to_vec();
+    yaml.resize(1024 * 1024, b'#');
     assert_eq!(problems(&yaml), Vec::<String>::new());
     yaml.push(b'#');
-    assert_eq!(problem(yaml), "k.yaml: error: this file is larger than 1 MiB");
+    assert_eq!(headline(yaml), "k.yaml:1:1: error: this file is larger than 1 MiB");
 }
 
 #[test]
@@ -51,18 +66,18 @@ fn one_document_only() {
 #[test]
 fn nesting_is_limited() {
     let nested = |depth: usize| format!("proxy: {}{}", "[".repeat(depth), "]".repeat(depth));
-    assert_eq!(problem(nested(63)), "k.yaml:1:8: error: expected a mapping, found a list");
-    assert_eq!(problem(nested(64)), "k.yaml:1:71: error: nested deeper than 64 levels");
-    assert_eq!(problem(nested(400_000)), "k.yaml:1:263: error: nested deeper than 64 levels");
+    assert_eq!(headline(nested(63)), "k.yaml:1:8: error: expected a mapping, found a list");
+    assert_eq!(headline(nested(64)), "k.yaml:1:71: error: nested deeper than 64 levels");
+    assert_eq!(headline(nested(400_000)), "k.yaml:1:263: error: nested deeper than 64 levels");
     let list = format!("keys:\n{}x", "- ".repeat(400_000));
-    assert_eq!(problem(list), "k.yaml:2:127: error: nested deeper than 64 levels");
+    assert_eq!(headline(list), "k.yaml:2:127: error: nested deeper than 64 levels");
 }
 
 #[test]
 fn nesting_through_aliases_is_limited() {
     let half = |inner: &str| format!("{}{inner}{}", "[".repeat(40), "]".repeat(40));
     let yaml = format!("a: &a {}\nb: {}\n", half("1"), half("*a"));
-    assert_eq!(problem(yaml), "k.yaml:2:21: error: nested deeper than 64 levels");
+    assert_eq!(headline(yaml), "k.yaml:2:21: error: nested deeper than 64 levels");
 }
 
 #[test]
@@ -83,7 +98,7 @@ fn aliases_cannot_multiply_without_bound() {
 #[test]
 fn an_alias_inside_itself_is_refused() {
     assert_eq!(
-        problem("keys: &a [*a]"),
+        headline("keys: &a [*a]"),
         "k.yaml:1:11: error: this alias stands inside the value that it stands for"
     );
 }
@@ -102,11 +117,11 @@ fn aliases_and_merge_keys_work() {
 #[test]
 fn a_problem_behind_a_merge_key_stands_where_it_is_written() {
     assert_eq!(
-        problem("upstreams:\n  a: &a\n    peers: ['x:1']\n    tls: 1\n  b: {<<: *a}\n"),
+        headline("upstreams:\n  a: &a\n    peers: ['x:1']\n    tls: 1\n  b: {<<: *a}\n"),
         "k.yaml:4:10: error: expected `true` or `false`, found a number"
     );
     assert_eq!(
-        problem("proxy: {<<: 1}"),
+        headline("proxy: {<<: 1}"),
         "k.yaml:1:13: error: expected a mapping, or a list of mappings, to merge"
     );
 }
@@ -127,8 +142,8 @@ fn names_are_text() {
     for yaml in ["1: {}", "true: {}", "~: {}", "-1.5: {}", "0x10: {}"] {
         assert_eq!(problem(yaml), "k.yaml:1:1: error: a name must be text\n  help: put it in quotes");
     }
-    assert_eq!(problem("? [a]\n: b"), "k.yaml:1:3: error: a name must be text, not a list or a mapping");
-    assert_eq!(problem("a: &a b\n*a : c"), "k.yaml:2:1: error: a name must be text, not an alias");
+    assert_eq!(headline("? [a]\n: b"), "k.yaml:1:3: error: a name must be text, not a list or a mapping");
+    assert_eq!(headline("a: &a b\n*a : c"), "k.yaml:2:1: error: a name must be text, not an alias");
     assert!(problem("'1': {}").starts_with("k.yaml:1:1: error: unknown field\n"));
 }
 

@@ -29,11 +29,13 @@ routes: {path: /}
 k.yaml:2:3: error: unknown field `prot`
   help: did you mean `port`?
 k.yaml:3:9: error: expected a number from 1 to 65535
+  help: `listen: [\"127.0.0.1:0\"]` lets the system choose a port
 k.yaml:4:21: error: expected `true` or `false`, found text
-  help: write `true` or `false`
+  help: write `true` or `false`, without quotes
 k.yaml:5:14: error: expected one of `off`, `strict`, `all_except_health`, `auto`
   help: did you mean `strict`?
 k.yaml:6:12: error: expected a number from 1 to 1024
+  help: write a whole number of this range, without quotes and without a unit
 k.yaml:7:22: error: expected a duration from 1s to 1day
   help: there is no `0` for `no limit`; write the longest instead
 k.yaml:8:21: error: expected a duration from 0s to 1day
@@ -45,10 +47,13 @@ k.yaml:9:11: error: expected a list, found text
 k.yaml:11:12: error: expected text, found a number
   help: put it in quotes, so that it stays text
 k.yaml:11:38: error: expected a time such as `2027-01-31T00:00:00Z`
+  help: write date, time and zone, as RFC 3339 has them
 k.yaml:15:41: error: expected a number from 1 to 1000
+  help: write a whole number of this range, without quotes and without a unit
 k.yaml:15:46: error: unknown field `adress`
   help: did you mean `address`?
 k.yaml:15:60: error: expected `host:port`, or a mapping of `address` and `weight`, found a number
+  help: write `\"127.0.0.1:9001\"`, or `{address: \"127.0.0.1:9001\", weight: 2}`
 k.yaml:16:25: error: expected a duration with its unit, such as `30s`, found a number
   help: write a number and its unit: `250ms`, `30s`, `5min`, `2h`
 k.yaml:16:34: error: expected a duration with its unit, such as `30s`, found text
@@ -60,7 +65,9 @@ k.yaml:16:55: error: expected a duration from 1ms to 1day
 k.yaml:17:5: error: no value given, expected `true` or `false`
   help: give it a value, or remove the line to have the default
 k.yaml:18:6: error: `peers` is missing
-k.yaml:19:9: error: expected a list, found a mapping";
+  help: add `peers: …` here; `keygate schema` says what it takes
+k.yaml:19:9: error: expected a list, found a mapping
+  help: write `[ONE, ANOTHER]`, or each element behind `- ` in a line of its own";
     assert_eq!(problems(yaml.as_bytes()).join("\n"), expected);
 }
 
@@ -94,7 +101,7 @@ fn the_bounds_are_allowed() {
 #[test]
 fn numbers_out_of_every_range_are_refused() {
     for number in ["0", "-1", "65536", "18446744073709551615"] {
-        let found = problem(format!("proxy: {{port: {number}}}"));
+        let found = headline(format!("proxy: {{port: {number}}}"));
         assert_eq!(found, "k.yaml:1:15: error: expected a number from 1 to 65535");
     }
     for number in ["18446744073709551616", "-9223372036854775809"] {
@@ -104,7 +111,7 @@ fn numbers_out_of_every_range_are_refused() {
         );
     }
     for number in ["1.5", ".nan", "80.0"] {
-        let found = problem(format!("proxy: {{port: {number}}}"));
+        let found = headline(format!("proxy: {{port: {number}}}"));
         assert_eq!(found, "k.yaml:1:15: error: expected a number from 1 to 65535, found a number");
     }
 }
@@ -119,7 +126,8 @@ fn off_is_off_however_yaml_reads_it() {
     }
     assert_eq!(
         problem("proxy: {auth_mode: true}"),
-        "k.yaml:1:20: error: expected one of `off`, `strict`, `all_except_health`, `auto`"
+        "k.yaml:1:20: error: expected one of `off`, `strict`, `all_except_health`, `auto`\n  help: `on` and `true` are no \
+         mode: `strict` and `all_except_health` ask for keys; `off` needs no quotes"
     );
 }
 
@@ -144,7 +152,8 @@ fn only_secrets_come_from_the_environment() {
 fn after_a_hundred_problems_it_says_that_there_are_more() {
     let found = problems(format!("keys: [{}]", vec!["1"; 5000].join(",")).as_bytes());
     assert_eq!(found.len(), 101);
-    assert!(found[100].ends_with("error: there are more problems than these 100"), "{}", found[100]);
+    let last = "error: there are more problems than these 100\n  help: mend these first";
+    assert!(found[100].ends_with(last), "{}", found[100]);
     let names: String = (0..300).map(|_| "port: 1\n").collect();
     assert_eq!(problems(names.as_bytes()).len(), 101);
 }
