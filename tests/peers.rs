@@ -400,7 +400,6 @@ fn what_cannot_be_is_refused_at_its_line() {
         ("hash_by: key", "counts with `balance: hash` only"),
         ("retries: {statuses: [404]}", "404 is no status of a failed server"),
         ("ejection: {time: 1h}", "`max_time` is shorter than `time`"),
-        ("protocol: http2, timeouts: {total: 1s}", "`total` counts with `protocol: http1` only"),
         ("health_check: {path: health}", "`health` is no path"),
         ("health_check: {host: x}", "`host` counts with `path` only"),
         ("health_check: {statuses: [20]}", "20 is no status"),

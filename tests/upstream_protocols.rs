@@ -234,6 +234,95 @@ fn a_peer_without_http2_is_no_peer_for_it() {
     assert_eq!((response.status, response.error_code()), (502, Some("upstream_failed")));
 }
 
+/// A server that speaks HTTP/2 alone. `/silent` gets no answer, `/endless` one byte after the other, `/held` one when `/release`
+/// comes, all else one at once.
+fn slow_peer(seen: &'static SlowSeen) -> SocketAddr {
+    http2_peer(move |socket| async move {
+        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            let path = request.uri().path().rsplit('/').next().unwrap().to_owned();
+            tokio::spawn(answer_slowly(path, respond, seen));
+        }
+    })
+}
+
+struct SlowSeen {
+    connections: AtomicUsize,
+    held: AtomicUsize,
+    release: tokio::sync::Notify,
+}
+
+impl SlowSeen {
+    const fn new() -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            release: tokio::sync::Notify::const_new(),
+        }
+    }
+}
+
+async fn answer_slowly(
+    path: String,
+    mut respond: h2::server::SendResponse<bytes::Bytes>,
+    seen: &SlowSeen,
+) -> Option<()> {
+    match path.as_str() {
+        "silent" => return std::future::pending().await,
+        "held" => {
+            seen.held.fetch_add(1, Ordering::SeqCst);
+            seen.release.notified().await;
+        }
+        "release" => seen.release.notify_one(),
+        _ => {}
+    }
+    let mut stream = respond.send_response(Response::new(()), false).ok()?;
+    if path == "endless" {
+        loop {
+            stream.send_data("x".into(), false).ok()?;
+            // The pace of the stream, not a wait for something.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    stream.send_data("ok".into(), true).ok()
+}
+
+#[test]
+fn time_outs_count_toward_peers_of_http2_and_end_nobody_elses_request() {
+    static SEEN: SlowSeen = SlowSeen::new();
+    let peer = slow_peer(&SEEN);
+    let gateway = Gateway::start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off, threads: 1}}\n\
+         upstreams: {{peer: {{peers: ['{peer}'], protocol: http2}}}}\n\
+         routes:\n  - {{path_prefix: /, upstream: peer}}\n  \
+         - {{path_prefix: /begin, upstream: peer, timeouts: {{first_byte: 100ms}}}}\n  \
+         - {{path_prefix: /end, upstream: peer, timeouts: {{total: 300ms}}}}\n"
+    ));
+    let get = |path: &str| gateway.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let mut held = gateway.connect();
+    held.send("GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wait_for("the held request", || (SEEN.held.load(Ordering::SeqCst) == 1).then_some(()));
+    for (path, code) in [("/begin/silent", "upstream_first_byte_timeout"), ("/end/silent", "request_timeout")]
+    {
+        let response = get(path);
+        assert_eq!((response.status, response.error_code()), (504, Some(code)), "{path}");
+    }
+    let mut endless = gateway.connect();
+    endless.send("GET /end/endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(endless.read_head().starts_with("HTTP/1.1 200"));
+    let rest = endless.read_to_end();
+    assert!(rest.ends_with(b"x\r\n") && !rest.ends_with(b"0\r\n\r\n"), "{}", rest.escape_ascii());
+    assert_eq!(SEEN.connections.load(Ordering::SeqCst), 4, "one that is shared, three that were closed");
+    // What came in time leaves its connection to the next of its kind.
+    for path in ["/begin/quick", "/end/quick", "/begin/quick"] {
+        assert_eq!(get(path).status, 200, "{path}");
+    }
+    assert_eq!(get("/release").status, 200);
+    assert!(held.read_head().starts_with("HTTP/1.1 200"), "nobody ended it");
+    assert_eq!(SEEN.connections.load(Ordering::SeqCst), 5);
+}
+
 /// What a [`large_peer`] has seen.
 struct Seen {
     connections: AtomicUsize,

@@ -195,11 +195,11 @@ pub struct Timeouts {
     /// Between two reads of the response, the first one included.
     #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
     pub read: Span,
-    /// From the connection to the first byte of the response; without it, `read` counts. Toward peers that speak HTTP/1.1 only.
+    /// From the connection to the first byte of the response; without it, `read` counts. With this or `total`, a request over HTTP/2 has a connection to the peer for itself.
     #[serde(deserialize_with = "units::optional_span::<1, { 24 * units::HOUR }, _>")]
     #[schemars(example = "30s")]
     pub first_byte: Option<Span>,
-    /// For the whole request, every attempt included, until the last byte of the response. Toward peers that speak HTTP/1.1 only.
+    /// For the whole request, every attempt included, until the last byte of the response.
     #[serde(deserialize_with = "units::optional_span::<1, { 24 * units::HOUR }, _>")]
     #[schemars(example = "10min")]
     pub total: Option<Span>,

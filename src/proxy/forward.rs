@@ -15,7 +15,7 @@ use super::{reply, watch, websocket};
 use crate::auth::{Grounds, Permit};
 use crate::clock;
 use crate::policy::{Balance, HashBy, PolicyHandle, RevokedStreams};
-use crate::upstream::peer_address;
+use crate::upstream::{on_its_own, peer_address};
 
 /// A peer for the permit. Without a permit there is none.
 pub(super) fn choose_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -33,6 +33,9 @@ pub(super) fn choose_peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPe
     match upstream.choose(permit, &ctx.attempts, hash) {
         Some((mut peer, taken)) => {
             peer.options.read_timeout = Some(watch::read_timeout(ctx));
+            if watch::is_wanted(ctx) {
+                on_its_own(&mut peer);
+            }
             if websocket::is_asked_for(session) && peer.options.alpn == ALPN::H2H1 {
                 // Where the peer may choose, it must choose the version that has WebSockets.
                 peer.options.alpn = ALPN::H1;

@@ -215,6 +215,8 @@ impl ProxyHttp for Gateway {
         trailers: &mut HeaderMap,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        // Nothing comes after these.
+        ctx.watch = None;
         headers::prepare_trailers(trailers);
         body::response_ended(session, ctx);
         Ok(())
@@ -231,7 +233,10 @@ impl ProxyHttp for Gateway {
             body::response_ended(session, ctx);
         }
         forward::check_still_allowed(&self.live, ctx)?;
-        if let Some(watch) = &ctx.watch {
+        if ended {
+            // The connection to the peer is about to be another request's.
+            ctx.watch = None;
+        } else if let Some(watch) = &ctx.watch {
             watch.byte_arrived();
         }
         Ok(None)

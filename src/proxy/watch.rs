@@ -2,7 +2,8 @@
 //!
 //! Pingora has one time-out for each read, the same before the response as within it, and none for the whole. Where a
 //! route or its upstream wants another, a task beside the request shuts the connection to the peer down when the time is
-//! over; Pingora then sees it closed. There is no such task where none of these limits is set.
+//! over; Pingora then sees it closed. Over HTTP/2 such a request is alone on its connection. There is no such task where none
+//! of these limits is set.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -51,12 +52,17 @@ pub(super) fn read_timeout(ctx: &Ctx) -> Duration {
     ctx.first_byte_timeout().map_or(idle, |first_byte| first_byte.max(idle))
 }
 
+/// Whether there is a limit that Pingora does not know.
+pub(super) fn is_wanted(ctx: &Ctx) -> bool {
+    ctx.first_byte_timeout().is_some() || ctx.total_timeout().is_some()
+}
+
 impl Watch {
     /// Watches the exchange over `socket`, if there is a limit that Pingora does not know.
     pub(super) fn over(socket: RawFd, ctx: &Ctx) -> Option<Self> {
         let total = ctx.total_timeout().map(|total| total.saturating_sub(ctx.notes.age()));
         let limits = Limits { first_byte: ctx.first_byte_timeout(), idle: ctx.idle_timeout()?, total };
-        if limits.first_byte.is_none() && limits.total.is_none() {
+        if !is_wanted(ctx) {
             return None;
         }
         let begun = clock::ticks().0;

@@ -182,6 +182,16 @@ impl Peer {
     }
 }
 
+/// With a connection of its own where it speaks HTTP/2: one that may be closed under whatever goes over it. Such connections
+/// are used again by their like alone.
+pub fn on_its_own(peer: &mut HttpPeer) {
+    if peer.options.max_h2_streams > 1 {
+        peer.options.max_h2_streams = 1;
+        peer.options.h2_connection_window_size = Some(STREAM_WINDOW);
+        peer.group_key = peer.group_key.wrapping_add(1);
+    }
+}
+
 /// The address that a Pingora peer leads to.
 pub fn address_of(peer: &HttpPeer) -> Option<SocketAddr> {
     peer._address.as_inet().copied()

@@ -126,18 +126,3 @@ pub(super) fn compile_check(
         unhealthy_after: check.unhealthy_after,
     })
 }
-
-/// Connections of HTTP/2 are shared by many requests: one that takes too long cannot break its own off.
-pub(super) fn check_http1_timeouts(
-    upstream: &Upstream,
-    given: [(&str, bool); 2],
-    path: &FieldPath,
-    problems: &mut Vec<Problem>,
-) {
-    for (field, given) in given {
-        if given && upstream.protocol != config::Protocol::Http1 {
-            let message = format!("`{field}` counts with `protocol: http1` only");
-            problems.push(Problem::error(path.field(field), message).with_help("`read` counts with HTTP/2"));
-        }
-    }
-}

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::balance::check_http1_timeouts;
 use super::is_host;
 use super::route_rules::{compile_changes, compile_conditions, compile_rewrite, compile_timeouts};
 use crate::config::{self, Config};
@@ -33,10 +32,6 @@ pub(super) fn compile_routes(config: &Config, problems: &mut Vec<Problem>) -> Ro
         }
         let host = compile_route_host(route, &path, problems);
         let matching = compile_match(route, &path, problems);
-        if let (Some(upstream), Some(timeouts)) = (config.upstreams.get(&route.upstream), &route.timeouts) {
-            let given = [("first_byte", timeouts.first_byte.is_some()), ("total", timeouts.total.is_some())];
-            check_http1_timeouts(upstream, given, &path.field("timeouts"), problems);
-        }
         let spec = compile_spec(route, to.unwrap_or(UpstreamId(0)), &path, problems);
         if let (Some(_), Ok(host), Some(matching)) = (to, host, matching)
             && let Err(error) = table.insert(host_match(host.as_deref()), matching, spec)

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
-use super::balance::{
-    check_http1_timeouts, compile_balance, compile_check, compile_ejection, compile_retries,
-};
+use super::balance::{compile_balance, compile_check, compile_ejection, compile_retries};
 use super::credential::{compile_credential, compile_labels};
 use super::is_host;
 use super::tls::{LOOK_AT_CERTIFICATE, unusable};
@@ -49,9 +47,6 @@ fn compile_upstream(
     });
     let (authorities, client_certificate) = compile_certificates(upstream, path, problems);
     check_tls_fields(name, upstream, path, problems);
-    let timeouts = &upstream.timeouts;
-    let given = [("first_byte", timeouts.first_byte.is_some()), ("total", timeouts.total.is_some())];
-    check_http1_timeouts(upstream, given, &path.field("timeouts"), problems);
     UpstreamSpec {
         name: name.into(),
         peers,
