@@ -199,6 +199,8 @@ fn help_for(expected: &str, found: Found) -> &'static str {
         (_, Found::Nothing) => "give it a value, or remove the line to have the default",
         (_, Found::Variable) => "only secrets are filled in from the environment",
         ("a list", Found::Text | Found::Number | Found::BoolWord) => "write it as a list: `[VALUE]`",
+        ("text", Found::List | Found::Mapping) => "write one value",
+        _ if expected.starts_with("a size from") && found == Found::Other => "write one of this range",
         _ if expected.starts_with("a duration from 1") && found == Found::Other => {
             "there is no `0` for `no limit`; write the longest instead"
         }
