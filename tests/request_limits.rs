@@ -118,6 +118,17 @@ fn a_client_that_falls_silent_in_its_body_is_told_so() {
 }
 
 #[test]
+fn a_transfer_coding_other_than_chunked_is_not_implemented() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    );
+    assert_eq!(outcome(&gateway.exchange(request)), (501, Some("unsupported_transfer_coding")));
+    assert!(origin.received().is_empty());
+}
+
+#[test]
 fn an_expectation_that_nobody_knows_is_refused() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("strict", &origin));

@@ -190,6 +190,23 @@ fn a_silent_peer_is_504() {
 }
 
 #[test]
+fn a_peer_that_takes_no_more_of_a_request_is_504() {
+    // Connections wait in its backlog, and nobody reads from them.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let upstreams = format!("  o: {{peers: ['{address}'], timeouts: {{write: 200ms}}}}");
+    let gateway = Gateway::start(&config(&upstreams, "  - {path_prefix: /, upstream: o}"));
+    let mut client = gateway.connect();
+    client.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n");
+    let part = vec![b'x'; 64 * 1024];
+    // More than all buffers on the way can hold.
+    while !client.has_answer() && client.try_send(&part).is_ok() {}
+    let response = client.response();
+    assert_eq!((response.status, response.error_code()), (504, Some("upstream_write_timeout")));
+    drop(listener);
+}
+
+#[test]
 fn a_peer_that_never_accepts_is_504() {
     // A backlog that is full: the kernel drops further handshakes.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,9 @@
 //! none is at hand: Pingora asks for the response as often as its task runs, and when it asks a second time in vain the body
 //! is still on its way (`Expect: 100-continue`, an upload that is slow to begin), and the header section goes out alone.
 //! Nothing waits for a clock, and what is not kept back passes as it is.
+//!
+//! A peer that takes no more of a request ends the exchange with the time-out for writes. Pingora by itself goes on to wait for
+//! an answer then, as long as it waits for any; here it gets what the peer has said already, and no more.
 
 use std::io;
 use std::ops::Deref;
@@ -50,11 +53,30 @@ pub(super) struct Gathering {
     state: State,
     gathered: Vec<u8>,
     sent: usize,
+    /// A write was told to wait. Pingora does nothing else with the connection meanwhile: if it reads, it has given that up.
+    blocked: bool,
 }
 
 impl Gathering {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0 }
+        Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0, blocked: false }
+    }
+
+    fn noted<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        self.blocked = written.is_pending();
+        written
+    }
+
+    fn poll_write_on(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.state == State::Sending {
+            ready!(self.poll_send(context))?;
+        }
+        self.state = State::Begun;
+        write(Pin::new(&mut self.stream), context)
     }
 
     /// Takes the first pieces of a body to the header section that was kept back, and writes them out together.
@@ -128,7 +150,14 @@ impl AsyncRead for Gathering {
         if self.state == State::Begun && buffer.filled().len() > before {
             self.state = State::Fresh;
         }
-        read
+        match read {
+            Poll::Pending if self.blocked => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(read) => {
+                self.blocked = false;
+                Poll::Ready(read)
+            }
+        }
     }
 }
 
@@ -142,14 +171,15 @@ impl AsyncWrite for Gathering {
             State::Fresh if announces_a_body(bytes) => {
                 self.gathered.extend_from_slice(bytes);
                 self.state = State::Holding { flushed: false, awaited: false };
-                return Poll::Ready(Ok(bytes.len()));
+                Poll::Ready(Ok(bytes.len()))
             }
-            State::Holding { .. } => return self.poll_gather(context, &[bytes]),
-            State::Sending => ready!(self.poll_send(context))?,
-            State::Fresh | State::Begun => {}
+            State::Holding { .. } => self.poll_gather(context, &[bytes]),
+            _ => {
+                let written =
+                    self.poll_write_on(context, |stream, context| stream.poll_write(context, bytes));
+                self.noted(written)
+            }
         }
-        self.state = State::Begun;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -157,8 +187,11 @@ impl AsyncWrite for Gathering {
             self.state = State::Holding { flushed: true, awaited };
             return Poll::Ready(Ok(()));
         }
-        ready!(self.poll_send(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = match self.poll_send(context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.stream).poll_flush(context),
+            other => other,
+        };
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -173,12 +206,13 @@ impl AsyncWrite for Gathering {
     ) -> Poll<io::Result<usize>> {
         match self.state {
             // A chunk: its size, its bytes, its end.
-            State::Holding { .. } => return self.poll_gather(context, slices),
-            State::Sending => ready!(self.poll_send(context))?,
-            State::Fresh | State::Begun => {}
+            State::Holding { .. } => self.poll_gather(context, slices),
+            _ => {
+                let written = self
+                    .poll_write_on(context, |stream, context| stream.poll_write_vectored(context, slices));
+                self.noted(written)
+            }
         }
-        self.state = State::Begun;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -396,6 +430,22 @@ mod tests {
             });
             assert_eq!(written.concat(), format!("{POST}hello"), "{short}");
         }
+    }
+
+    #[test]
+    fn a_write_that_was_given_up_leaves_what_was_said_already() {
+        writes(Some(0), async |connection, wire| {
+            let mut pinned = Pin::new(connection);
+            let write =
+                std::future::poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
+            assert!(write.await.is_pending());
+            answer(&mut pinned, wire).await;
+            wire.lock().unwrap().short = Some(0);
+            let write =
+                std::future::poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
+            assert!(write.await.is_pending());
+            assert_eq!(pinned.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        });
     }
 
     #[test]
