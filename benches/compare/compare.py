@@ -13,6 +13,7 @@ import json
 import pathlib
 import platform
 import re
+import resource
 import shutil
 import socket
 import statistics
@@ -21,11 +22,14 @@ import sys
 import tempfile
 import time
 
-from proxies import KEY, LOAD_CORE, ROOT, Field
+from proxies import KEY, LOAD_CORE, MANY_IDLE, MANY_STREAMS, ROOT, Field
 
 ALL = ["nginx", "haproxy", "envoy", "bare pingora", "keygate"]
-OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes", "keygate, access log"]
+IDLE = "keygate, 10,000 idle"
+OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes", "keygate, access log",
+       "keygate, 2 threads", IDLE]
 TLS = ["nginx, TLS", "keygate, TLS"]
+HALF_LOAD = ["nginx", "haproxy", "envoy", "keygate"]
 EVENTS_PATH = "/v1/chat/completions?chunks={chunks}&delay_ms={delay}"
 EVENTS_BODY = '{"model":"m","stream":true,"messages":[]}'
 
@@ -67,7 +71,7 @@ def scenarios(quick):
         Scenario("POST 4 KB", ALL, body=body(4096)),
         Scenario("one connection", ["direct", *ALL], 1),
         streams(100, 10),
-        Scenario("keys, routes, auth, log", OWN),
+        Scenario("keys, routes, auth, log", OWN if not quick else OWN[:5]),
     ]
     if not quick:
         chosen += [
@@ -117,24 +121,65 @@ def bytes_of_an_event(port):
     return (stream(200) - stream(100)) / 100
 
 
-def kb_per_idle_connection(process, count):
-    """Resident memory that `count` keep-alive connections add, each after one answered request."""
+@contextlib.contextmanager
+def held_open(process, count, request):
+    """`count` connections after the first bytes of an answer, and how much resident memory each has added in KB."""
     before, connections = process.resident_kb(), []
     try:
         for _ in range(count):
             connection = socket.create_connection(("127.0.0.1", process.port), 10)
             connections.append(connection)
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+            connection.sendall(request.encode())
             connection.recv(65536)
-        return (process.resident_kb() - before) / count
+        yield (process.resident_kb() - before) / count
     finally:
         for connection in connections:
             connection.close()
 
 
+def idle(process, count):
+    return held_open(process, count, f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n\r\n")
+
+
+def streaming(process, count):
+    """Streams of an event each 300 ms."""
+    path = EVENTS_PATH.format(chunks=200, delay=300)
+    return held_open(process, count, f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
+                     f"Content-Type: application/json\r\nContent-Length: {len(EVENTS_BODY)}\r\n\r\n{EVENTS_BODY}")
+
+
+def latencies(port, rate, seconds, directory):
+    """Microseconds to the end of each answer, sorted, at a steady rate over 64 connections, whatever the answers take."""
+    log = pathlib.Path(directory) / "latencies.tsv"
+    log.unlink(missing_ok=True)
+    each = max(1, round(rate / 64))
+    subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "--h1", "-t1", "-c64", "-D", str(seconds), f"--rps={each}",
+                    "--log-file", log, "-H", f"authorization: Bearer {KEY}", f"http://127.0.0.1:{port}/v1/models"],
+                   check=True, capture_output=True, timeout=seconds + 60)
+    rows = [line.split("\t") for line in log.read_text().splitlines()]
+    if not rows or any(row[1] != "200" for row in rows):
+        raise SystemExit(f"not all of {len(rows)} requests at {rate:.0f} a second were answered with 200")
+    return sorted(int(row[2]) for row in rows)
+
+
+def at_half_load(report, field, options, directory):
+    """What each proxy adds at half of the requests a second that it can do: throughput at the brink says nothing of that."""
+    percentile = lambda sample, percent: sample[min(len(sample) - 1, len(sample) * percent // 100)]
+    for number in range(options.rounds):
+        for name in HALF_LOAD:
+            if name not in report["results"]["GET"]:
+                continue
+            rate = statistics.median(one["per_second"] for one in report["results"]["GET"][name]) / 2
+            direct, through = (latencies(field.running[at].port, rate, options.seconds, directory) for at in ("direct", name))
+            added = {f"p{p}_us": percentile(through, p) - percentile(direct, p) for p in (50, 99)}
+            report["half_load"].setdefault(name, []).append({"per_second": rate, **added})
+        print(f"compare: round {number + 1} of {options.rounds}: half of the most", file=sys.stderr)
+
+
 def tools():
     """Installs what is missing; where each program is."""
-    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("taskset", "util-linux")):
+    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("h2load", "nghttp2-client"),
+                             ("taskset", "util-linux")):
         if not shutil.which(program):
             print(f"compare: installing {package}", file=sys.stderr)
             subprocess.run(["apt-get", "install", "-y", "-qq", package], check=True, stdout=sys.stderr)
@@ -179,21 +224,24 @@ def compare(options, directory):
                   "keygate": version([binaries["keygate"], "--version"]), "nginx": version(["nginx", "-v"]),
                   "haproxy": version(["haproxy", "-v"]),
                   "commit": version(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])},
-              "results": {}, "idle_kb": {}, "start_seconds": {}, "notes": {}}
+              "results": {}, "idle_kb": {}, "stream_kb": {}, "half_load": {}, "start_seconds": {}}
     if "envoy" not in skipped:
         report["versions"]["envoy"] = version([binaries["envoy"], "--version"]).rpartition("version: ")[2]
     field = Field(directory, binaries)
     with contextlib.ExitStack() as stack:
         stack.callback(field.stop)
         field.start_origins()
-        for name in [*ALL, *OWN[1:], *TLS]:
+        for name in [*ALL, *(OWN[1:5] if options.quick else OWN[1:]), *TLS]:
             if name not in skipped:
                 report["start_seconds"][name] = field.start(name).start_seconds
         field.running["direct"] = field.running["origin"]
         event_bytes = bytes_of_an_event(field.running["events"].port)
         for name in ALL:
             if name not in skipped:
-                report["idle_kb"][name] = kb_per_idle_connection(field.running[name], options.idle)
+                with idle(field.running[name], options.idle) as kb:
+                    report["idle_kb"][name] = kb
+        if IDLE in field.running:
+            report["idle_kb"][IDLE] = stack.enter_context(idle(field.running[IDLE], MANY_IDLE))
         for number in range(options.rounds):
             for scenario in scenarios(options.quick):
                 for name in scenario.targets:
@@ -202,6 +250,12 @@ def compare(options, directory):
                     one = measure(scenario, field.running[name], options.seconds, directory, event_bytes)
                     report["results"].setdefault(scenario.name, {}).setdefault(name, []).append(one)
                 print(f"compare: round {number + 1} of {options.rounds}: {scenario.name}", file=sys.stderr)
+        if not options.quick:
+            at_half_load(report, field, options, directory)
+            for name in HALF_LOAD:
+                if name not in skipped:
+                    with streaming(field.running[name], MANY_STREAMS) as kb:
+                        report["stream_kb"][name] = kb
     return report
 
 
@@ -225,10 +279,17 @@ def table(report):
             ratio = f"{median['cpu_us'] / first:.2f}" if first else "–"
             lines.append(f"| {scenario} | {name} | {median['cpu_us']:.1f} | ±{spread / 2:.1f} | {ratio} | "
                          f"{median['per_second']:,.0f} | {latency} |")
-    lines += ["", "| | KB per idle connection | start to first answer, s |", "|---|--:|--:|"]
+    if report["half_load"]:
+        lines += ["", "| at half of its own most | requests a second | p50 added, µs | p99 added, µs | p99 ÷ first |", "|---|--:|--:|--:|--:|"]
+        first = None
+        for name, rounds in report["half_load"].items():
+            rate, p50, p99 = (statistics.median(one[key] for one in rounds) for key in ("per_second", "p50_us", "p99_us"))
+            first = first or p99
+            lines.append(f"| {name} | {rate:,.0f} | {p50:+,.0f} | {p99:+,.0f} | {p99 / first:.2f} |")
+    lines += ["", "| | KB per idle connection | KB per stream | start to first answer, s |", "|---|--:|--:|--:|"]
+    kb = lambda kind, name: f"{report[kind][name]:.1f}" if name in report[kind] else ""
     for name, seconds in report["start_seconds"].items():
-        idle = report["idle_kb"].get(name)
-        lines.append(f"| {name} | {'' if idle is None else f'{idle:.1f}'} | {seconds:.2f} |")
+        lines.append(f"| {name} | {kb('idle_kb', name)} | {kb('stream_kb', name)} | {seconds:.2f} |")
     return "\n".join(lines)
 
 
@@ -256,6 +317,8 @@ def main():
     options.rounds = min(options.rounds or (1 if options.quick else 3), 20)
     options.seconds = min(options.seconds or (1 if options.quick else 3), 60)
     options.idle = min(options.idle, 900)
+    # A socket for each connection that is held open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="keygate-compare-") as directory:
         pathlib.Path(directory).chmod(0o755)

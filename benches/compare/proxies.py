@@ -12,8 +12,8 @@ import time
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROXY_CORE, LOAD_CORE = "0", "1"
-MANY_KEYS, MANY_ROUTES = 1_000_000, 10_000
+PROXY_CORE, LOAD_CORE, BOTH_CORES = "0", "1", "0,1"
+MANY_KEYS, MANY_ROUTES, MANY_IDLE, MANY_STREAMS = 1_000_000, 10_000, 10_000, 1000
 
 NGINX_COMMON = """
 worker_processes 1; daemon off; pid "{dir}/pid"; error_log "{dir}/error.log"; worker_rlimit_nofile 16384;
@@ -214,9 +214,10 @@ class Field:
 
     def _keygate(self, name):
         directory, port = self._room(name)
+        threads, core = (2, BOTH_CORES) if name == "keygate, 2 threads" else (1, PROXY_CORE)
         mode = "off" if name == "keygate, auth off" else "strict"
         config = {
-            "proxy": {"listen": [f"127.0.0.1:{port}"], "auth_mode": mode, "api_key": KEY, "threads": 1},
+            "proxy": {"listen": [f"127.0.0.1:{port}"], "auth_mode": mode, "api_key": KEY, "threads": threads},
             "admin": {"enabled": True, "listen": f"127.0.0.1:{free_port()}"},
             "upstreams": {"origin": {"peers": [self.origin]}, "events": {"peers": [self.events]}},
             "routes": [{"path_prefix": "/", "upstream": "origin"},
@@ -230,6 +231,8 @@ class Field:
             config["keys_file"] = "keys.jsonl"
         if name == "keygate, 10,000 routes":
             config["routes"] += [{"path_prefix": f"/r{n}/x", "upstream": "origin"} for n in range(MANY_ROUTES)]
+        if name == "keygate, 10,000 idle":
+            config["proxy"] |= {"keepalive_timeout": "1h", "connection_limits": {"per_client": 2 * MANY_IDLE}}
         if name == "keygate, access log":
             config["access_log"] = {"to": "access.log"}
         if name == "keygate, TLS":
@@ -239,7 +242,7 @@ class Field:
         (directory / "keygate.yaml").write_text(json.dumps(config, indent=1))
         (directory / "keygate.yaml").chmod(0o600)
         command = lambda at: [self.binaries["keygate"], "run", "-c", at / "keygate.yaml"]
-        return self._start(name, PROXY_CORE, command, port)
+        return self._start(name, core, command, port)
 
     def stop(self):
         for process in self.running.values():
