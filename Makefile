@@ -6,10 +6,11 @@
 #   make check    format, lints, documentation, licences and sources of the dependencies
 #   make release  the optimised binary, target/release/keygate
 #   make bench    keygate beside nginx, HAProxy, Envoy and bare Pingora: installs them, runs some minutes
+#   make instructions  what a decision, a look-up, a refusal take, counted by valgrind: the same at every run
 #   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
 
 .DELETE_ON_ERROR:
-.PHONY: run test check release bench audit sdk browser clients tools fmt clippy doc deny cargo-deny
+.PHONY: run test check release bench instructions audit sdk browser clients tools fmt clippy doc deny cargo-deny
 
 # Dependencies are as in Cargo.lock, here and in CI.
 CARGO := cargo
@@ -28,6 +29,11 @@ release: tools
 # `benches/compare/compare.py --quick` is shorter.
 bench: tools
 	python3 benches/compare/compare.py
+
+# `cargo bench --bench micro` times the same and more.
+instructions: tools
+	@command -v valgrind >/dev/null || .ci/install valgrind
+	$(CARGO) bench $(LOCKED) --bench micro -- --instructions
 
 # cargo-nextest runs each test in a process of its own and reports better, but nothing depends on it.
 test: tools sdk browser clients

@@ -25,6 +25,8 @@ mod admin_openapi;
 mod admin_page;
 /// The admin API over TLS, where other machines reach it.
 mod admin_tls;
+/// What the path of a request allocates: nothing, as far as it decides.
+mod allocations;
 /// What web pages may do.
 mod browsers;
 /// Who the client is, behind proxies.
