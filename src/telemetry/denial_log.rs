@@ -10,7 +10,7 @@ mod window;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const NO_KEY_CONFIGURED: &str = "Proxy auth is enabled but api_key is empty; den
 /// Denials that are explained in one round of work.
 const ROUND: usize = 8;
 
+/// How long the end of the process waits for the last lines.
+const FLUSH: Duration = Duration::from_millis(200);
+
 /// After this long without a denial, the lines that were left out are told of.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -38,10 +41,20 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Denials {
     windows: [Window; Cause::ALL.len()],
     /// Locked only for denials that get a line, which are few.
-    pending: Mutex<VecDeque<Pending>>,
+    pending: Mutex<Queue>,
+    /// Told when every line is written.
+    written: Condvar,
     records: DenialRecords,
     worker: OnceLock<Thread>,
     worker_sleeps: AtomicBool,
+}
+
+/// Lines to be written.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Pending>,
+    /// The worker has one that was in here.
+    writing: bool,
 }
 
 /// A line to be written.
@@ -63,9 +76,9 @@ impl Denials {
         let window = self.windows.get(kind(refused.deny.cause));
         if let Some(left_out) = window.and_then(|window| window.admit(refused.at)) {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            if pending.len() < MOST_PENDING {
+            if pending.lines.len() < MOST_PENDING {
                 let mut pieces = Pieces::default();
-                pending.push_back(Pending { raw: Raw::note(refused, &mut pieces), pieces, left_out });
+                pending.lines.push_back(Pending { raw: Raw::note(refused, &mut pieces), pieces, left_out });
             }
         }
         self.records.record(refused);
@@ -120,20 +133,25 @@ impl Denials {
 
     /// Waits a moment for the worker to write what there is, at the end of the process.
     pub fn flush(&self) {
-        for _ in 0..100 {
-            if self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_left = |pending: &mut Queue| pending.writing || !pending.lines.is_empty();
+        // In time or not, this is the end.
+        let _ = self.written.wait_timeout_while(pending, FLUSH, is_left);
     }
 
     fn next_pending(&self) -> Option<Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = pending.lines.pop_front();
+        pending.writing = next.is_some();
+        if next.is_none() {
+            self.written.notify_all();
+        }
+        next
     }
 
     fn has_work(&self) -> bool {
-        self.records.has_work() || !self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.records.has_work()
+            || !self.pending.lock().unwrap_or_else(PoisonError::into_inner).lines.is_empty()
     }
 }
 
