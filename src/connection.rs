@@ -1,13 +1,26 @@
 //! A connection within another: what a wrapper of one passes on as it is.
 
-/// For a wrapper of a Pingora stream in the named field: everything that a stream is asked for beside reading, writing
-/// and TLS.
+/// For a wrapper of a Pingora stream in the named field: everything that a stream is asked for beside reading and writing.
 macro_rules! passes_on {
-    ($wrapper:ty, $stream:tt) => {
+    ($wrapper:ty, $stream:ident) => {
         #[async_trait::async_trait]
         impl pingora::protocols::Shutdown for $wrapper {
             async fn shutdown(&mut self) {
                 self.$stream.shutdown().await;
+            }
+        }
+
+        impl pingora::protocols::Ssl for $wrapper {
+            fn get_ssl(&self) -> Option<&pingora::protocols::tls::TlsRef> {
+                self.$stream.get_ssl()
+            }
+
+            fn get_ssl_digest(&self) -> Option<std::sync::Arc<pingora::protocols::tls::SslDigest>> {
+                self.$stream.get_ssl_digest()
+            }
+
+            fn selected_alpn_proto(&self) -> Option<pingora::protocols::ALPN> {
+                self.$stream.selected_alpn_proto()
             }
         }
 

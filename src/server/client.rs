@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use pingora::protocols::tls::{SslDigest, TlsRef};
-use pingora::protocols::{ALPN, Ssl, Stream};
+use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::admission;
@@ -31,7 +30,7 @@ const FIRST: usize = 8 * 1024;
 pub(super) struct ClientConnection {
     stream: Stream,
     connections: Arc<Connections>,
-    /// The first bytes of a request, until its answer begins.
+    /// The first bytes of a request.
     first: Vec<u8>,
     /// How many of them Pingora has.
     given: usize,
@@ -56,11 +55,11 @@ impl ClientConnection {
         if self.given < self.first.len() {
             return Poll::Ready(Ok(true));
         }
+        // Those of the last request are of no use while there is none.
+        (self.given, self.first) = (0, Vec::new());
         let mut room = [MaybeUninit::uninit(); FIRST];
         let mut read = ReadBuf::uninit(&mut room);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
-        self.given = 0;
-        self.first.clear();
         self.first.extend_from_slice(read.filled());
         make_readable(&mut self.first);
         Poll::Ready(Ok(!self.first.is_empty()))
@@ -134,20 +133,6 @@ impl AsyncWrite for ClientConnection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
-    }
-}
-
-impl Ssl for ClientConnection {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
     }
 }
 

@@ -58,13 +58,16 @@ impl Front {
             return None;
         }
         let cleartext = stream.get_ssl_digest().is_none();
-        let stream = match &self.proxy_protocol {
+        let mut stream = match &self.proxy_protocol {
             Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
             _ => stream,
         };
         let _place = self.admit(&stream)?;
-        let stream = if self.h2c && cleartext { h2c::detect(stream).await? } else { stream };
-        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+        let http2 = match cleartext {
+            true => self.h2c && h2c::detect(&mut stream).await?,
+            false => stream.selected_alpn_proto() == Some(ALPN::H2),
+        };
+        if http2 {
             return self.serve_http2(proxy, stream, &shutdown).await;
         }
         self.serve_http1(&proxy, stream, &shutdown).await;
@@ -80,6 +83,8 @@ impl Front {
     ) -> Option<Stream> {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(self.live.load().policy.keepalive_timeout);
+        // Without TLS Pingora looks for the preface too, and it is there.
+        options.h2c = true;
         Arc::new(Http2 { proxy, options }).process_new(stream, shutdown).await
     }
 

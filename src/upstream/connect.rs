@@ -49,8 +49,10 @@ impl Connector for Http1Connector {
         let stream = match self.tls.connect(&self.transport, peer).await {
             Some(stream) => stream?,
             None => {
-                // With TLS, ALPN says so.
-                self.transport.prefer_h1(peer);
+                if peer.tls() {
+                    // ALPN says so.
+                    self.transport.prefer_h1(peer);
+                }
                 self.transport.new_stream(peer).await?
             }
         };
