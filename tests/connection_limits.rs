@@ -42,6 +42,20 @@ fn the_next_request_of_a_connection_has_a_limit_too() {
 }
 
 #[test]
+fn a_byte_at_the_last_moment_does_not_begin_the_time_anew() {
+    let origin = Origin::start();
+    let gateway = limited(&origin, "header_timeout: 1500ms");
+    let wait = |millis| std::thread::park_timeout(std::time::Duration::from_millis(millis));
+    let mut late = gateway.connect();
+    wait(800);
+    let mut silent = gateway.connect();
+    wait(200);
+    late.send("G");
+    late.expect_close();
+    assert_eq!(silent.exchange(REQUEST).status, 200, "that one came later, and has time left");
+}
+
+#[test]
 fn an_answer_may_take_longer_than_a_header_section() {
     let origin = Origin::answering(|_, stream| {
         std::thread::park_timeout(std::time::Duration::from_millis(700));

@@ -55,7 +55,7 @@ pub struct ConnectionLimits {
     #[serde(deserialize_with = "units::number::<1, 10_000_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub per_client: usize,
-    /// How long a client may take from its connection, or from the end of its keep-alive, to the end of a header section.
+    /// How long a client may take from its connection, or from the first byte of a later request, to the end of a header section.
     #[serde(deserialize_with = "units::span::<1, { units::HOUR }, _>")]
     pub header_timeout: Span,
     /// Requests on one connection; then it is closed, so that clients behind a load balancer spread again.

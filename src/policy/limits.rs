@@ -28,7 +28,7 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Connections from one address.
     pub per_client: usize,
-    /// From the connection, or the end of its keep-alive, to the end of a header section.
+    /// From the connection, or from the first byte of a later request, to the end of a header section.
     pub header_timeout: Duration,
     /// Requests on one connection.
     pub requests: u32,

@@ -93,8 +93,8 @@ pub fn unreadable(first: &[u8], pingoras: &[u8]) -> Vec<u8> {
     let target = unreadable::target(first);
     let path = target.split('?').next().unwrap_or_default();
     let fault = Fault::BadRequest(
-        "This is no request of HTTP: a line without a colon, a byte that may not stand where it does, or more than 256 \
-         lines.",
+        "This is no request of HTTP: a line without a colon, a byte that may not stand where it does, more than 256 \
+         lines, or more than 1 MiB of them.",
     );
     let id = request_id::of(&HeaderMap::new());
     let error = ApiError { status: fault.status(), code: fault.code(), message: fault.message() };

@@ -6,6 +6,7 @@
 //! before Pingora reads from it, and a proxy with a connector of its own (see `upstream`) can be had in no other way.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -57,6 +58,7 @@ impl Front {
         if !self.has_room() {
             return None;
         }
+        let came_at = Instant::now();
         let cleartext = stream.get_ssl_digest().is_none();
         let mut stream = match &self.proxy_protocol {
             Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
@@ -70,7 +72,7 @@ impl Front {
         if http2 {
             return self.serve_http2(proxy, stream, &shutdown).await;
         }
-        self.serve_http1(&proxy, stream, &shutdown).await;
+        self.serve_http1(&proxy, stream, &shutdown, came_at).await;
         None
     }
 
@@ -89,16 +91,22 @@ impl Front {
     }
 
     /// One request after another, until the client closes or the connection must be closed.
-    async fn serve_http1(&self, proxy: &Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) -> Option<()> {
-        let header_timeout = self.limits.header_timeout;
+    async fn serve_http1(
+        &self,
+        proxy: &Arc<Proxy>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+        came_at: Instant,
+    ) -> Option<()> {
+        let limit = self.limits.header_timeout;
         let mut connection = Box::new(ClientConnection::new(stream, Arc::clone(&self.connections)));
         let mut closing = self.connections.closing();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            let patience = match settings {
-                Some(_) => self.live.load().policy.keepalive_timeout,
-                None => header_timeout,
-            };
+            // The first header section has its time from the connection on, the next ones from their first bytes.
+            let is_first = settings.is_none();
+            let left = || if is_first { limit.saturating_sub(came_at.elapsed()) } else { limit };
+            let patience = if is_first { left() } else { self.live.load().policy.keepalive_timeout };
             tokio::select! {
                 biased;
                 begun = tokio::time::timeout(patience, connection.begins()) => begun.ok()?.ok()?.then_some(())?,
@@ -108,13 +116,13 @@ impl Front {
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),
                 None => {
-                    session.set_keepalive((!*shutdown.borrow()).then_some(header_timeout.as_secs()));
+                    session.set_keepalive((!*shutdown.borrow()).then_some(limit.as_secs().max(1)));
                     // Pingora counts how often a connection is used again.
                     session.set_keepalive_reuses_remaining(Some(self.limits.requests.saturating_sub(1)));
                 }
             }
             let exchange = proxy.process_new_http(session, shutdown);
-            let (stream, kept) = arrival::within(header_timeout, exchange).await.flatten()?.consume();
+            let (stream, kept) = arrival::within(left(), exchange).await.flatten()?.consume();
             (connection, settings) = (stream.into_any().downcast().ok()?, kept);
         }
     }
