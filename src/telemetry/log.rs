@@ -14,7 +14,7 @@ const DEFAULT_FILTER: &str = "warn,keygate=info";
 /// that no key is ever logged.
 const LIDDED: &[&str] = &["pingora", "h2", "hyper", "rustls", "mio", "tokio"];
 
-/// Lines of one kind that a library may log in one [`WINDOW`]. Who fails a TLS handshake causes one, and needs no key for
+/// Lines of one kind that a library may log in [`WINDOW_NANOS`]. Who fails a TLS handshake causes one, and needs no key for
 /// it; nobody reads more than some of them.
 const MOST_IN_A_WINDOW: u64 = 20;
 
