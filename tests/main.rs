@@ -73,6 +73,8 @@ mod latency;
 mod metrics;
 /// Which peer is chosen, who is left out, what is sent again, what takes too long.
 mod peers;
+/// Requests that are sent before the answer to the one before.
+mod pipelining;
 /// The PROXY protocol of load balancers.
 mod proxy_protocol;
 /// What the README and the pages tell people to type.

@@ -1,10 +1,10 @@
 //! WebSockets: the handshake is decided on as every request is, then bytes go both ways; nothing else is an upgrade.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
-use crate::support::{Authority, Gateway, KEY, Origin, Python, config};
+use crate::support::{Authority, Gateway, KEY, Origin, Python, config, wait_for};
 
 /// A client and a server of the Python package `websockets`.
 struct WebSockets {
@@ -202,6 +202,32 @@ fn an_upstream_that_switches_unasked_is_refused() {
     client.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\n"));
     assert!(client.read_head().starts_with("HTTP/1.1 101 "));
     assert_eq!(client.read_exactly(8), b"smuggled", "what was asked for passes");
+}
+
+/// RFC 6455 §4.1 has clients wait for the answer; those that do not lose nothing.
+#[test]
+fn what_comes_before_the_answer_to_the_handshake_reaches_the_upstream() {
+    let (release, released) = std::sync::mpsc::channel();
+    let released = std::sync::Mutex::new(released);
+    let origin = Origin::answering(move |request, stream| {
+        if request.head.starts_with("GET /other ") {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+        released.lock().unwrap().recv().unwrap();
+        stream.write_all(SWITCH)?;
+        let mut frames = [0; 12];
+        stream.read_exact(&mut frames)?;
+        stream.write_all(&frames)
+    });
+    let gateway = Gateway::start(&config("off", &origin));
+    let mut client = gateway.connect();
+    client.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{HANDSHAKE}\r\nfirst "));
+    wait_for("the handshake", || (origin.received().len() == 1).then_some(()));
+    client.send("second");
+    assert_eq!(gateway.exchange("GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    release.send(()).unwrap();
+    assert!(client.read_head().starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.read_exactly(12), b"first second");
 }
 
 /// RFC 8441: a client may send one only where the server has said that it takes them, which the gateway does not.

@@ -1,8 +1,10 @@
-//! A limit on how long a header section may take to arrive (slowloris).
+//! How much of a request has arrived, and a limit on how long its header section may take (slowloris).
 //!
 //! Pingora has a time-out for each read of it, so a client that sends a byte a second holds a connection for ever
 //! (cloudflare/pingora#447). Here the whole of it has one: whoever runs an exchange does so [`within`] a limit, which
 //! counts no more once the header section is there.
+//!
+//! The phases note how far the request has come. Who reads its connection can ask, and tell its bytes from the next one's.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -13,7 +15,15 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 tokio::task_local! {
-    static ARRIVED: Cell<bool>;
+    static ARRIVED: Cell<Arrived>;
+}
+
+/// What there is of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrived {
+    Nothing,
+    HeaderSection,
+    Whole,
 }
 
 /// Runs `exchange`; `None` if its header section does not arrive within `limit`. What has begun by then is dropped, and
@@ -26,24 +36,48 @@ pub async fn within<F: Future>(limit: Duration, exchange: F) -> Option<F::Output
         if let Poll::Ready(ended) = exchange.as_mut().poll(context) {
             return Poll::Ready(Some(ended));
         }
-        if ARRIVED.with(Cell::get) {
+        if ARRIVED.with(Cell::get) != Arrived::Nothing {
             return Poll::Pending;
         }
         let late = late.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         late.as_mut().poll(context).map(|()| None)
     });
-    ARRIVED.scope(Cell::new(false), outcome).await
+    ARRIVED.scope(Cell::new(Arrived::Nothing), outcome).await
 }
 
-/// Notes that the header section of this task's exchange is there. Elsewhere it does nothing.
-pub(super) fn note() {
-    // HTTP/2 reads header sections by itself, and runs each request as a task of its own.
-    let _ = ARRIVED.try_with(|arrived| arrived.set(true));
+/// Notes that the header section of this task's exchange is there.
+pub(super) fn note_header_section() {
+    note(Arrived::HeaderSection);
+}
+
+/// Notes that the whole request is there: what the client sends now belongs to the next one. After the handshake of a
+/// WebSocket nothing may come either before it is answered (RFC 6455 §4.1).
+pub(super) fn note_whole() {
+    note(Arrived::Whole);
+}
+
+/// Notes that the connection changes its protocol: what the client sends now belongs to that.
+pub(super) fn note_switch() {
+    note(Arrived::HeaderSection);
+}
+
+/// HTTP/2 reads header sections by itself, and runs each request as a task of its own: nothing is noted there.
+fn note(what: Arrived) {
+    let _ = ARRIVED.try_with(|arrived| arrived.set(what));
 }
 
 /// Whether the header section of this task's exchange has not been read: whatever is written now is no answer to it.
 pub fn is_awaited() -> bool {
-    ARRIVED.try_with(|arrived| !arrived.get()).unwrap_or(false)
+    is(Arrived::Nothing)
+}
+
+/// Whether the whole request of this task's exchange has been read.
+pub fn is_whole() -> bool {
+    is(Arrived::Whole)
+}
+
+fn is(what: Arrived) -> bool {
+    ARRIVED.try_with(|arrived| arrived.get() == what).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -66,17 +100,17 @@ mod tests {
         assert_eq!(run(async { 1 }), Some(1));
         assert_eq!(run(pending()), None);
         let long = async {
-            note();
+            note_header_section();
             longer_than_the_limit().await;
             2
         };
         assert_eq!(run(long), Some(2));
         let late = async {
             longer_than_the_limit().await;
-            note();
+            note_header_section();
             3
         };
         assert_eq!(run(late), None);
-        note();
+        note_header_section();
     }
 }

@@ -5,9 +5,8 @@ use http::header;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::Ctx;
 use super::fault::Fault;
-use super::silence;
+use super::{Ctx, arrival, silence};
 use crate::clock::{self, Ticks};
 
 /// How long a body may be as slow as it likes: the first bytes of a connection always are.
@@ -22,9 +21,10 @@ pub(super) struct Meter {
     converses: bool,
 }
 
-/// Limits how long a client may be silent in its body. An upgraded connection has no body that ends.
+/// Limits how long a client may be silent in its body, if there is one. An upgraded connection has none that ends.
 pub(super) fn limit_silence(session: &mut Session, ctx: &mut Ctx) {
     if session.is_body_empty() || session.as_ref().is_upgrade_req() {
+        arrival::note_whole();
         return;
     }
     let limit = ctx.live.policy.request_limits.body_timeout;
@@ -66,6 +66,7 @@ fn is_grpc(session: &Session) -> bool {
 pub(super) fn count(session: &mut Session, part: Option<&Bytes>, ctx: &mut Ctx) -> Result<()> {
     if session.is_body_done() {
         silence::over();
+        arrival::note_whole();
     } else {
         silence::broken();
     }

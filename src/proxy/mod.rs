@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -112,7 +112,7 @@ impl ProxyHttp for Gateway {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        arrival::note();
+        arrival::note_header_section();
         Ctx::new(self.live.load(), self.requests.begin())
     }
 
@@ -205,6 +205,9 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         _: &mut Ctx,
     ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            arrival::note_switch();
+        }
         headers::suit_http10(session, response);
         Ok(())
     }

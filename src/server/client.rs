@@ -4,6 +4,9 @@
 //! set up here only once the first bytes of a request are there; they are read into the stack, and given to Pingora as soon
 //! as it asks. An idle connection holds the socket and little else.
 //!
+//! What a client sends behind a request waits here for its turn (pipelining, RFC 9112 §9.3.2). Pingora must not see it
+//! before: while the answer is under way it takes any byte for a fault, and breaks the exchange off.
+//!
 //! It is also the one place that sees what Pingora makes of bytes that are no request.
 
 use std::io;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use memchr::memmem;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -22,25 +26,31 @@ use crate::connection::passes_on;
 use crate::proxy::{answer_to_unreadable, arrival, make_readable};
 use crate::telemetry::metrics::RefusedConnection;
 
-/// The most of a request that is read at first: nearly every request to a language model that has no image in it.
+/// The most of a request that is read at first, or before its turn: nearly every request to a language model that has no
+/// image in it.
 const FIRST: usize = 8 * 1024;
+
+/// Ends a header section.
+const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 
 /// The connection.
 #[derive(Debug)]
 pub(super) struct ClientConnection {
     stream: Stream,
     connections: Arc<Connections>,
-    /// The first bytes of a request.
+    /// The first bytes of a request, and perhaps of those behind it.
     first: Vec<u8>,
     /// How many of them Pingora has.
     given: usize,
+    /// How many of them Pingora may have before it has read the header section.
+    head: usize,
     /// What is left of an answer in place of Pingora's.
     instead: Bytes,
 }
 
 impl ClientConnection {
     pub(super) fn new(stream: Stream, connections: Arc<Connections>) -> Self {
-        Self { stream, connections, first: Vec::new(), given: 0, instead: Bytes::new() }
+        Self { stream, connections, first: Vec::new(), given: 0, head: 0, instead: Bytes::new() }
     }
 
     /// Waits for the next request to begin; `false` if the client closes the connection instead.
@@ -52,17 +62,43 @@ impl ClientConnection {
     }
 
     fn poll_begins(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.given < self.first.len() {
-            return Poll::Ready(Ok(true));
+        self.first.drain(..std::mem::take(&mut self.given));
+        loop {
+            // RFC 9112 §2.2: some clients end a body with an empty line too many.
+            let empty = self.first.chunks_exact(2).take_while(|&line| line == b"\r\n").count();
+            self.first.drain(..2 * empty);
+            if !self.first.is_empty() {
+                make_readable(&mut self.first);
+                self.head = head(&self.first);
+                return Poll::Ready(Ok(true));
+            }
+            // Nothing is kept while there is nothing.
+            self.first = Vec::new();
+            if ready!(self.poll_more(context))? == 0 {
+                return Poll::Ready(Ok(false));
+            }
         }
-        // Those of the last request are of no use while there is none.
-        (self.given, self.first) = (0, Vec::new());
+    }
+
+    /// Reads what the client has sent, as far as there is room for it. The number of bytes; 0 if there are no more to come.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut room = [MaybeUninit::uninit(); FIRST];
-        let mut read = ReadBuf::uninit(&mut room);
+        let left = FIRST.saturating_sub(self.first.len() - self.given);
+        let mut read = ReadBuf::uninit(room.get_mut(..left).unwrap_or_default());
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
         self.first.extend_from_slice(read.filled());
-        make_readable(&mut self.first);
-        Poll::Ready(Ok(!self.first.is_empty()))
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Reads on behind a whole request, which ends only where the client does: Pingora looks whether it is still there.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.first.len() - self.given < FIRST {
+            if ready!(self.poll_more(context))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Nobody looks for more, or for the end, before the answer is there.
+        Poll::Pending
     }
 
     /// Writes an answer in place of the one that Pingora has for what it cannot read. It writes the head of that at once, and
@@ -86,13 +122,27 @@ impl ClientConnection {
     }
 }
 
+/// How much of these first bytes Pingora may have at once: what follows a header section has to wait, where it is more
+/// likely another request than a body.
+fn head(first: &[u8]) -> usize {
+    if !(first.starts_with(b"GET ") || first.starts_with(b"HEAD ")) {
+        return first.len();
+    }
+    memmem::find(first, EMPTY_LINE).map_or(first.len(), |at| at + EMPTY_LINE.len())
+}
+
 impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let rest = self.first.get(self.given..).unwrap_or_default();
+        if arrival::is_whole() {
+            return self.poll_end(context);
+        }
+        let is_head = arrival::is_awaited() && self.given < self.head;
+        let end = if is_head { self.head } else { self.first.len() };
+        let rest = self.first.get(self.given..end).unwrap_or_default();
         if rest.is_empty() {
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
