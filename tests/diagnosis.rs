@@ -146,7 +146,7 @@ impl Case {
 }
 
 /// Each provokes one cause and returns what was printed about it.
-const CASES: [fn() -> Vec<String>; 15] = [
+const CASES: [fn() -> Vec<String>; 16] = [
     lan_access,
     other_header,
     space_missing,
@@ -162,6 +162,7 @@ const CASES: [fn() -> Vec<String>; 15] = [
     upstream_refused,
     cors,
     reload_rejected,
+    key_in_query,
 ];
 
 fn lan_access() -> Vec<String> {
@@ -319,6 +320,14 @@ fn reload_rejected() -> Vec<String> {
     case.printed
 }
 
+/// As old clients of Gemini have it; here it counts for nothing.
+fn key_in_query() -> Vec<String> {
+    let mut case = Case::strict();
+    case.refused(&format!("/v1beta/models?alt=json&key={KEY}"), &[], "key_in_query");
+    assert!(case.origin.received().is_empty());
+    case.printed
+}
+
 fn denials(case: &Case) -> Value {
     let admin = case.gateway.admin();
     let request =
@@ -351,6 +360,7 @@ causes! {
     cause_13_the_upstream_refuses: upstream_refused,
     cause_14_the_browser_stops: cors,
     cause_15_the_edit_of_the_file_is_not_in_force: reload_rejected,
+    a_key_in_the_query_is_told_of: key_in_query,
 }
 
 #[test]

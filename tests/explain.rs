@@ -119,6 +119,92 @@ fn a_pasted_line_may_have_continuations_and_every_kind_of_quotes() {
 }
 
 #[test]
+fn the_copies_of_browsers_are_read_for_every_shell() {
+    let asked = Asked::new("strict");
+    let bash = format!(
+        "curl 'http://localhost:8045/v1/chat?x=1' \\\n  -H 'accept: */*' \\\n  -b 'session=1; theme=dark' \\\n  -H 'x-api-key: {KEY}' \\\n  \
+         -H 'priority: u=1, i' \\\n  --data-raw $'{{\"a\":\"it\\'s\\u0021\"}}' \\\n  --insecure"
+    );
+    let cmd = format!(
+        "curl ^\"http://localhost:8045/v1/chat?x=1^&y=2^\" ^\r\n  -X ^\"POST^\" ^\r\n  -H ^\"accept: */*^\" ^\r\n  -H ^\"x-api-key: {KEY}^\" \
+         ^\r\n  --data-raw ^\"^{{^\\^\"a^\\^\":1^}}^\" ^\r\n  --compressed"
+    );
+    let firefox = format!(
+        "curl 'http://localhost:8045/v1/chat' --compressed -X POST -H 'User-Agent: Mozilla/5.0 (X11)' -H 'x-api-key: {KEY}' --data-raw '{{}}'"
+    );
+    for pasted in [bash, cmd, firefox] {
+        let said = asked.explain_input(&pasted);
+        assert_eq!(said.code, Some(0), "{pasted}\n{}{}", said.text, said.errors);
+        assert!(said.text.contains("the method is POST"), "{}", said.text);
+    }
+}
+
+#[test]
+fn lines_of_docs_and_terminals_are_read_up_to_where_the_command_ends() {
+    let asked = Asked::new("strict");
+    for line in [
+        format!("$ curl -s localhost/v1 -H 'x-api-key: {KEY}' | jq -r '.data[].id' -H 'x: y'"),
+        format!("KEY=1 curl.exe localhost/v1 -H \"x-api-key: {KEY}\" > out.json 2>&1"),
+        format!(
+            "curl --retry-max-time 9 --tls-max 1.3 localhost/v1 -H 'x-api-key: {KEY}' && echo 'Authorization: x'"
+        ),
+        format!("curl localhost/v1 -H 'x-api-key: {KEY}' --next -H 'Authorization: x' localhost"),
+        format!(
+            "curl localhost/v1 --url-query 'a=b' -H 'x-api-key: {KEY}' -u me:secret --digest # and so on"
+        ),
+        format!("curl localhost/v1 -u me:secret -H 'Authorization:' -H 'x-api-key: {KEY}'"),
+    ] {
+        let said = asked.explain_input(&line);
+        assert_eq!(said.code, Some(0), "{line}\n{}{}", said.text, said.errors);
+        assert!(said.text.contains("to `origin`"), "{}", said.text);
+    }
+}
+
+#[test]
+fn headers_that_stand_in_a_file_are_asked_for() {
+    let asked = Asked::new("strict");
+    for (option, line) in [
+        ("-K", "curl -sK curlrc localhost/v1"),
+        ("--config", "curl --config curlrc localhost/v1"),
+        ("-n", "curl -sn localhost/v1"),
+        ("--netrc-file", "curl --netrc-file n localhost/v1"),
+        ("-H @FILE", "curl -H @headers localhost/v1"),
+        ("--expand-header", "curl --variable %KEY --expand-header 'x-api-key: {{KEY}}' localhost/v1"),
+    ] {
+        let said = asked.explain_input(line);
+        assert_eq!((said.code, said.text.as_str()), (Some(2), ""), "{line}");
+        assert!(
+            said.errors.contains(&format!("curl's `{option}` takes headers or credentials from")),
+            "{}",
+            said.errors
+        );
+    }
+}
+
+#[test]
+fn a_key_in_the_query_is_told_of_however_it_gets_there() {
+    let asked = Asked::new("strict");
+    for words in [
+        vec!["--path", "/v1/models?key=abc"],
+        vec!["--", "curl", "localhost/v1beta/models?alt=json&KEY=abc"],
+        vec!["--", "curl", "-G", "-d", "api_key=abc", "localhost/v1"],
+        vec!["--", "curl", "--url-query", "access_token=abc", "localhost/v1"],
+    ] {
+        let said = asked.explain(&words);
+        assert_eq!(said.code, Some(1), "{}", said.errors);
+        assert!(
+            said.text.contains("cause: no header holds a key; the query of the URL does"),
+            "{}",
+            said.text
+        );
+    }
+    for other in ["/v1/models?key=", "/v1/models?monkey=1", "/v1/models?a=key"] {
+        let said = asked.explain(&["--path", other]);
+        assert!(said.text.contains("cause: no key was sent"), "{other}: {}", said.text);
+    }
+}
+
+#[test]
 fn what_auto_means_can_be_asked_beforehand() {
     let asked = Asked::new("auto");
     assert_eq!(asked.explain(&[]).code, Some(0));

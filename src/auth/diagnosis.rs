@@ -156,6 +156,15 @@ pub fn left_out(name: &str) -> Diagnosis {
     )
 }
 
+/// No header holds a key, but the query does.
+pub fn key_in_query() -> Diagnosis {
+    found(
+        Reason::KeyInQuery,
+        "no header holds a key; the query of the URL does (`?key=`), and it is not read, for queries stand in logs",
+        ONE_HEADER,
+    )
+}
+
 /// The key that `from` holds cannot be sent at all: the client fails before it asks anybody.
 pub fn unsendable(from: &str) -> Diagnosis {
     found(

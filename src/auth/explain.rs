@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use super::diagnosis::{Circumstances, Diagnosis, diagnose};
+use super::diagnosis::{Circumstances, Diagnosis, diagnose, key_in_query};
 use super::steps::{ALL, Outcome, Step, Steps};
-use super::{Access, CredentialHeader, Deny, Facts, Grounds, HeaderSet, Permit, authorize, decide_observed};
+use super::{
+    Access, Cause, CredentialHeader, Deny, Facts, Grounds, HeaderSet, Permit, authorize, decide_observed,
+};
 use crate::clock::UnixSeconds;
 use crate::policy::{Asked, KeyId, Snapshot};
 
@@ -82,6 +84,20 @@ pub struct Way<'a> {
     pub host: Option<&'a [u8]>,
     /// Who asks.
     pub client: Option<IpAddr>,
+    /// Whether its query [holds a key](query_holds_key).
+    pub key_in_query: bool,
+}
+
+/// Names under which clients put a key into a query: Gemini's `?key=`, and what others have.
+const KEYS_IN_QUERIES: [&str; 5] = ["key", "api_key", "apikey", "api-key", "access_token"];
+
+/// Whether a query holds what is meant as a key. It counts for nothing: queries stand in logs and histories.
+pub fn query_holds_key(query: &[u8]) -> bool {
+    query.split(|&byte| byte == b'&').any(|pair| {
+        let at = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at(at);
+        value.len() > 1 && KEYS_IN_QUERIES.iter().any(|key| name.eq_ignore_ascii_case(key.as_bytes()))
+    })
 }
 
 /// Runs the decision and explains it, then what the key may do there.
@@ -119,7 +135,10 @@ pub fn explain(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>, now: UnixSeco
                 code: deny.cause.code(),
                 message: deny.message(),
             });
-            explanation.diagnosis = Some(diagnose(policy, facts, deny, now));
+            explanation.diagnosis = Some(match deny.cause {
+                Cause::CredentialMissing if way.key_in_query => key_in_query(),
+                _ => diagnose(policy, facts, deny, now),
+            });
         }
     }
     explanation

@@ -1,12 +1,13 @@
 //! A request as somebody pastes it to have it explained: a curl command line, or lines of headers.
 
 mod curl;
+mod shell;
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::explain::{Explanation, Way, explain};
+use super::explain::{Explanation, Way, explain, query_holds_key};
 use super::{Content, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
@@ -22,6 +23,8 @@ pub struct Pasted {
     pub host: Option<String>,
     /// Whether it carries content.
     pub has_content: bool,
+    /// Whether its query holds what looks like a key, which counts for nothing.
+    key_in_query: bool,
     headers: HeaderMap,
     /// Headers that curl leaves out because nothing stands behind their colon.
     left_out: Vec<String>,
@@ -45,18 +48,19 @@ impl Pasted {
     /// This is no method.
     pub fn new(method: &str, path: &str) -> Result<Self, Unreadable> {
         let method = method.parse().map_err(|_| Unreadable::because("this is no method"))?;
-        let path = path.split('?').next().unwrap_or_default().as_bytes().to_vec();
-        Ok(Self { method, path, ..Self::default() })
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let key_in_query = query_holds_key(query.as_bytes());
+        Ok(Self { method, path: path.as_bytes().to_vec(), key_in_query, ..Self::default() })
     }
 
-    /// What a curl command line would send, which is split as a shell does; variables stay as they are.
+    /// What a curl command line would send, copied for a POSIX shell or for the command prompt of Windows; variables stay as
+    /// they are.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn from_curl(line: &str) -> Result<Self, Unreadable> {
-        let line = line.replace("\\\r\n", " ").replace("\\\n", " ");
-        let words = shlex::split(&curl::without_ansi_quotes(&line))
-            .ok_or_else(|| Unreadable::because("the command line ends within quotes"))?;
+        let words =
+            shell::words(line).ok_or_else(|| Unreadable::because("the command line ends within quotes"))?;
         Self::from_words(&words)
     }
 
@@ -99,7 +103,11 @@ impl Pasted {
     pub fn explain(&self, policy: &Snapshot, client: std::net::IpAddr, now: UnixSeconds) -> Explanation {
         let content = if self.has_content { Content::Some } else { Content::None };
         let facts = Facts { method: &self.method, path: &self.path, headers: &self.headers, content };
-        let way = Way { host: self.host.as_deref().map(str::as_bytes), client: Some(client) };
+        let way = Way {
+            host: self.host.as_deref().map(str::as_bytes),
+            client: Some(client),
+            key_in_query: self.key_in_query,
+        };
         let mut explanation = explain(policy, &facts, way, now);
         self.name_left_out(&mut explanation);
         explanation

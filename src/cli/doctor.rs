@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::http_client::{Answer, Client, Trouble};
 use super::running::Running;
 use super::{config_file, print};
+use crate::auth::explain::query_holds_key;
 use verdict::{Verdict, judge};
 
 /// Find out why a gateway answers 401.
@@ -80,6 +81,8 @@ struct Step {
     outcome: Result<Answer, Trouble>,
     #[serde(skip)]
     sent: HeaderMap,
+    #[serde(skip)]
+    key_in_query: bool,
     #[serde(skip)]
     kind: Kind,
 }
@@ -162,7 +165,12 @@ impl Calls<'_> {
             return;
         }
         let path = self.path.to_owned();
-        self.call(Kind::WithoutKey, "without a key", &Method::GET, &path, none);
+        if key_in_query(&path) {
+            // Whoever asks so means that key to count.
+            self.call(Kind::Client, "with the key in the query", &Method::GET, &path, none);
+        } else {
+            self.call(Kind::WithoutKey, "without a key", &Method::GET, &path, none);
+        }
         if !extra.is_empty() {
             self.call(Kind::Client, "with the headers given", &Method::GET, &path, extra);
         }
@@ -194,8 +202,13 @@ impl Calls<'_> {
             Ok(answer) => verdict::describe(answer),
             Err(trouble) => verdict::unreached(*trouble).0.to_owned(),
         };
-        self.steps.push(Step { what: what.to_owned(), result, outcome, sent, kind });
+        let key_in_query = key_in_query(path);
+        self.steps.push(Step { what: what.to_owned(), result, outcome, sent, key_in_query, kind });
     }
+}
+
+fn key_in_query(path: &str) -> bool {
+    path.split_once('?').is_some_and(|(_, query)| query_holds_key(query.as_bytes()))
 }
 
 impl Report<'_> {

@@ -7,6 +7,7 @@ use pingora_proxy::Session;
 
 use super::fault::Fault;
 use super::{Ctx, Gateway, body, browsers, client, guard, reply, request_id};
+use crate::auth::explain::query_holds_key;
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
 use crate::clock;
 use crate::limit::{Counted, Exceeded};
@@ -167,6 +168,7 @@ fn note_denial(
         client: ctx.client.address,
         facts: facts(request, content),
         host: guard::host(request),
+        key_in_query: request.uri.query().is_some_and(|query| query_holds_key(query.as_bytes())),
         generation: ctx.live.policy.generation,
     });
 }

@@ -37,6 +37,8 @@ pub struct Refused<'a> {
     pub facts: Facts<'a>,
     /// The host that was asked.
     pub host: Option<&'a [u8]>,
+    /// Whether its query [holds a key](crate::auth::explain::query_holds_key).
+    pub key_in_query: bool,
     /// The policy that decided.
     pub generation: u64,
 }

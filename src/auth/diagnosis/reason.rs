@@ -38,6 +38,8 @@ pub enum Reason {
     ReloadRejected,
     /// No credential was sent.
     NoCredential,
+    /// The key stands in the query, which is not read.
+    KeyInQuery,
     /// Nothing is known of the credential.
     UnknownKey,
     /// The header stands on several lines.
@@ -48,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::LanAccess,
         Self::OtherHeaderDecides,
         Self::SpaceMissing,
@@ -65,6 +67,7 @@ impl Reason {
         Self::Cors,
         Self::ReloadRejected,
         Self::NoCredential,
+        Self::KeyInQuery,
         Self::UnknownKey,
         Self::RepeatedHeader,
         Self::PreflightWithContent,
@@ -89,6 +92,7 @@ impl Reason {
             Self::Cors => "cors",
             Self::ReloadRejected => "reload_rejected",
             Self::NoCredential => "no_credential",
+            Self::KeyInQuery => "key_in_query",
             Self::UnknownKey => "unknown_key",
             Self::RepeatedHeader => "repeated_header",
             Self::PreflightWithContent => "preflight_with_content",

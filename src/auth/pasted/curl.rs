@@ -1,64 +1,14 @@
 //! The request that a curl command line would send.
 
+mod options;
+
+use std::ops::ControlFlow;
+
 use base64::Engine;
 use http::{Method, Uri, header};
 
-use super::{Pasted, Unreadable};
-
-/// Options whose value changes nothing here.
-const WITH_VALUE: &[&str] = &[
-    "-A",
-    "--user-agent",
-    "-e",
-    "--referer",
-    "-b",
-    "--cookie",
-    "-c",
-    "--cookie-jar",
-    "-o",
-    "--output",
-    "-m",
-    "--max-time",
-    "--connect-timeout",
-    "-x",
-    "--proxy",
-    "--cacert",
-    "-E",
-    "--cert",
-    "--key",
-    "--resolve",
-    "--connect-to",
-    "-w",
-    "--write-out",
-    "--retry",
-    "--retry-delay",
-    "--limit-rate",
-    "-r",
-    "--range",
-    "--interface",
-    "--max-redirs",
-    "-y",
-    "-Y",
-    "--unix-socket",
-    "-D",
-    "--dump-header",
-];
-
-/// Options that make the request carry content.
-const CONTENT: &[&str] = &[
-    "-d",
-    "--data",
-    "--data-raw",
-    "--data-binary",
-    "--data-ascii",
-    "--data-urlencode",
-    "--json",
-    "-F",
-    "--form",
-    "--form-string",
-    "-T",
-    "--upload-file",
-];
+use self::options::{Meaning, meaning};
+use super::{Pasted, Unreadable, query_holds_key, shell};
 
 /// What the options say, before it becomes a request.
 #[derive(Default)]
@@ -69,122 +19,156 @@ struct Line {
     user: Option<String>,
     bearer: Option<String>,
     content: Option<&'static str>,
+    /// The values of `-d` and the like, for `-G`.
+    data: Vec<String>,
+    query: Vec<String>,
     as_query: bool,
     head: bool,
+    when_asked: bool,
 }
 
 pub(super) fn parse(words: &[String]) -> Result<Pasted, Unreadable> {
-    let mut words = words.iter().map(String::as_str).peekable();
-    let program = words.next().unwrap_or_default();
-    if program != "curl" && !program.ends_with("/curl") {
+    let mut words = words.iter().map(String::as_str);
+    if !is_curl(words.next().unwrap_or_default()) {
         return Err(Unreadable::because("a command line begins with `curl`"));
     }
     let mut line = Line::default();
     while let Some(word) = words.next() {
-        if let Some(flags) = word.strip_prefix('-').filter(|rest| !rest.is_empty() && !rest.starts_with('-'))
-        {
-            let mut at = 0;
-            while let Some(flag) = flags.get(at..).and_then(|rest| rest.chars().next()) {
-                at += flag.len_utf8();
-                let name = format!("-{flag}");
-                if !takes_value(&name) {
-                    line.flag(&name);
-                    continue;
-                }
-                let rest = flags.get(at..).filter(|rest| !rest.is_empty());
-                line.option(&name, rest.or_else(|| words.next()).ok_or_else(|| needs_value(&name))?);
-                break;
+        let flow = match word.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => line.option(word, None, &mut words)?,
+            Some(flags) if !flags.is_empty() => line.short(flags, &mut words)?,
+            _ if shell::is_operator(word) => ControlFlow::Break(()),
+            _ if word.trim().is_empty() => ControlFlow::Continue(()),
+            _ => {
+                line.url.get_or_insert_with(|| word.to_owned());
+                ControlFlow::Continue(())
             }
-        } else if word.starts_with("--") {
-            if takes_value(word) {
-                line.option(word, words.next().ok_or_else(|| needs_value(word))?);
-            } else {
-                line.flag(word);
-            }
-        } else if !word.trim().is_empty() {
-            line.url.get_or_insert_with(|| word.to_owned());
+        };
+        if flow.is_break() {
+            break;
         }
     }
     line.request()
 }
 
-fn needs_value(option: &str) -> Unreadable {
-    Unreadable::because(format!("curl's `{option}` needs a value"))
-}
-
-fn takes_value(option: &str) -> bool {
-    matches!(option, "-H" | "--header" | "-X" | "--request" | "-u" | "--user" | "--url" | "--oauth2-bearer")
-        || CONTENT.contains(&option)
-        || WITH_VALUE.contains(&option)
+/// By whatever path, and as Windows calls it.
+fn is_curl(program: &str) -> bool {
+    let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    name == "curl" || name.eq_ignore_ascii_case("curl.exe")
 }
 
 impl Line {
-    fn option(&mut self, name: &str, value: &str) {
-        let value = value.to_owned();
-        match name {
-            "-H" | "--header" => self.headers.push(value),
-            "-X" | "--request" => self.method = Some(value),
-            "-u" | "--user" => self.user = Some(value),
-            "--oauth2-bearer" => self.bearer = Some(value),
-            "--url" => self.url = Some(value),
-            "-T" | "--upload-file" => self.content = Some("PUT"),
-            _ if CONTENT.contains(&name) => self.content = Some("POST"),
-            _ => {}
+    /// Short options in one word: `-sSH 'x: y'`.
+    fn short<'a>(
+        &mut self,
+        flags: &'a str,
+        words: &mut impl Iterator<Item = &'a str>,
+    ) -> Result<ControlFlow<()>, Unreadable> {
+        for (at, flag) in flags.char_indices() {
+            let name = format!("-{flag}");
+            let rest = flags.get(at + flag.len_utf8()..).filter(|rest| !rest.is_empty());
+            if meaning(&name).takes_value() {
+                return self.option(&name, rest, words);
+            }
+            if self.option(&name, None, words)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn flag(&mut self, name: &str) {
-        match name {
-            "-G" | "--get" => self.as_query = true,
-            "-I" | "--head" => self.head = true,
-            _ => {}
+    /// Takes in one option, with its value from the same word or the next; breaks where another request begins.
+    fn option<'a>(
+        &mut self,
+        name: &str,
+        attached: Option<&str>,
+        words: &mut impl Iterator<Item = &'a str>,
+    ) -> Result<ControlFlow<()>, Unreadable> {
+        let meaning = meaning(name);
+        let mut value = String::new();
+        if meaning.takes_value() {
+            let found = attached.or_else(|| words.next());
+            found
+                .ok_or_else(|| Unreadable::because(format!("curl's `{name}` needs a value")))?
+                .clone_into(&mut value);
         }
+        match meaning {
+            Meaning::Header => self.headers.push(value),
+            Meaning::Method => self.method = Some(value),
+            Meaning::User => self.user = Some(value),
+            Meaning::Bearer => self.bearer = Some(value),
+            Meaning::Url => self.url = Some(value),
+            Meaning::Query => self.query.push(value),
+            Meaning::Content(method) => {
+                self.content = Some(method);
+                self.data.push(value);
+            }
+            Meaning::AsQuery => self.as_query = true,
+            Meaning::Head => self.head = true,
+            Meaning::WhenAsked => self.when_asked = true,
+            Meaning::FromElsewhere => return Err(from_elsewhere(name)),
+            Meaning::Next => return Ok(ControlFlow::Break(())),
+            Meaning::Flag | Meaning::Value => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn request(self) -> Result<Pasted, Unreadable> {
-        let url = self.url.ok_or_else(|| Unreadable::because("the curl command line has no URL"))?;
-        let with_scheme = if url.contains("://") { url } else { format!("http://{url}") };
+        let url =
+            self.url.as_deref().ok_or_else(|| Unreadable::because("the curl command line has no URL"))?;
+        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: Uri = with_scheme
             .parse()
             .map_err(|_| Unreadable::because("the URL of the curl command line cannot be read"))?;
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let (in_url, host) = match authority.rsplit_once('@') {
-            Some((user, host)) => (Some(user.to_owned()), host),
+            Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
         let content = self.content.filter(|_| !self.as_query);
         let default = if self.head { "HEAD" } else { content.unwrap_or("GET") };
+        let method = self.method.as_deref().unwrap_or(default);
+        let as_query = self.data.iter().filter(|_| self.as_query);
+        let queries = self.query.iter().chain(as_query).map(String::as_str).chain(uri.query());
         let mut request = Pasted {
-            method: self
-                .method
-                .as_deref()
-                .unwrap_or(default)
-                .parse::<Method>()
-                .map_err(|_| Unreadable::because("this is no method"))?,
+            method: method.parse::<Method>().map_err(|_| Unreadable::because("this is no method"))?,
             path: uri.path().as_bytes().to_vec(),
             host: Some(host.to_owned()),
             has_content: content.is_some(),
+            key_in_query: queries.map(str::as_bytes).any(query_holds_key),
             ..Pasted::default()
         };
         for line in &self.headers {
             add(&mut request, line)?;
         }
-        if !request.headers.contains_key(header::AUTHORIZATION) {
-            if let Some(token) = self.bearer {
-                request.add("authorization", &format!("Bearer {token}"))?;
-            } else if let Some(user) = self.user.or(in_url) {
-                let pair = if user.contains(':') { user } else { format!("{user}:") };
-                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-                request.add("authorization", &format!("Basic {encoded}"))?;
-            }
-        }
+        self.add_credential(&mut request, in_url)?;
         Ok(request)
+    }
+
+    /// What curl makes of `-u` and the like, unless a header given with `-H` takes its place, or takes it out.
+    fn add_credential(&self, request: &mut Pasted, in_url: Option<&str>) -> Result<(), Unreadable> {
+        let left_out = |name: &String| name.eq_ignore_ascii_case("authorization");
+        if request.headers.contains_key(header::AUTHORIZATION) || request.left_out.iter().any(left_out) {
+            return Ok(());
+        }
+        if let Some(token) = &self.bearer {
+            return request.add("authorization", &format!("Bearer {token}"));
+        }
+        match self.user.as_deref().or(in_url).filter(|_| !self.when_asked) {
+            Some(user) => {
+                let pair = if user.contains(':') { user.to_owned() } else { format!("{user}:") };
+                let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+                request.add("authorization", &format!("Basic {encoded}"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
 /// `Name: value`; `Name;` is an empty value; `Name:` without one is not sent (curl's manual, `--header`).
 fn add(request: &mut Pasted, line: &str) -> Result<(), Unreadable> {
     match line.split_once(':') {
+        _ if line.starts_with('@') => Err(from_elsewhere("-H @FILE")),
         Some((name, value)) if value.trim().is_empty() => {
             request.left_out.push(name.trim().to_owned());
             Ok(())
@@ -192,51 +176,15 @@ fn add(request: &mut Pasted, line: &str) -> Result<(), Unreadable> {
         Some((name, value)) => request.add(name, value),
         None => match line.strip_suffix(';') {
             Some(name) => request.add(name, ""),
-            None if line.starts_with('@') => {
-                Err(Unreadable::because("headers from a file (`-H @FILE`) are not read; give them with -H"))
-            }
             None => Ok(()),
         },
     }
 }
 
-/// `$'…'`, as browsers copy values with special characters, as plain quotes.
-pub(super) fn without_ansi_quotes(line: &str) -> String {
-    let mut parts = line.split("$'");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (quoted, rest) = ansi(part);
-        text.push('\'');
-        text.push_str(&quoted.replace('\'', "'\\''"));
-        text.push('\'');
-        text.push_str(rest);
-    }
-    text
-}
-
-/// The text up to the closing quote, escapes resolved, and what is behind it.
-fn ansi(part: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut chars = part.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '\'' => return (text, part.get(at + 1..).unwrap_or_default()),
-            '\\' => match chars.next().map(|(_, escaped)| escaped) {
-                Some('n') => text.push('\n'),
-                Some('r') => text.push('\r'),
-                Some('t') => text.push('\t'),
-                Some('u') => text.push(code_point(&mut chars, 4)),
-                Some('x') => text.push(code_point(&mut chars, 2)),
-                Some(other) => text.push(other),
-                None => {}
-            },
-            other => text.push(other),
-        }
-    }
-    (text, "")
-}
-
-fn code_point(chars: &mut std::str::CharIndices<'_>, digits: usize) -> char {
-    let hex: String = chars.by_ref().take(digits).map(|(_, char)| char).collect();
-    u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32).unwrap_or('\u{fffd}')
+/// What stands in a file is not read, for the explanation would then depend on where it is asked.
+fn from_elsewhere(option: &str) -> Unreadable {
+    Unreadable::because(format!(
+        "curl's `{option}` takes headers or credentials from a file or a variable, which is not read here; give them with \
+         `-H`, or take the option out"
+    ))
 }

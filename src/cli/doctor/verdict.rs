@@ -1,6 +1,6 @@
 //! From what the calls brought to one cause and one fix.
 
-use http::{HeaderMap, Method};
+use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -184,13 +184,13 @@ fn of_refusal(
         let reason = Reason::ALL.into_iter().find(|reason| reason.name() == text("reason"));
         return verdict(reason.map_or("unknown_key", Reason::name), text("cause"), text("fix"), 1);
     }
-    let mut diagnosis = from_outside(&step.sent, code, step.kind == Kind::Health);
+    let mut diagnosis = from_outside(step, code);
     diagnosis.consider(&Circumstances { rejected: rejected.map(str::to_owned) });
     of_gateway(&diagnosis)
 }
 
 /// What can be told without knowing a key.
-fn from_outside(sent: &HeaderMap, code: &str, health: bool) -> Diagnosis {
+fn from_outside(step: &Step, code: &str) -> Diagnosis {
     let ask_inside =
         "ask the gateway: `keygate explain --id REQUEST_ID` there, or `keygate doctor` with its admin token";
     match code {
@@ -199,7 +199,7 @@ fn from_outside(sent: &HeaderMap, code: &str, health: bool) -> Diagnosis {
             "no key is configured on the gateway",
             "set `proxy.api_key`; `keygate keygen` prints a key",
         ),
-        "credential_missing" if health => diagnosis::found(
+        "credential_missing" if step.kind == Kind::Health => diagnosis::found(
             Reason::StrictHealth,
             "`auth_mode: strict` asks for a key on `/healthz` too, and none was sent",
             "send a key with the health check, or set `auth_mode: all_except_health`",
@@ -212,10 +212,10 @@ fn from_outside(sent: &HeaderMap, code: &str, health: bool) -> Diagnosis {
             let unknown =
                 || diagnosis::found(Reason::UnknownKey, "the gateway knows no such key", ask_inside);
             let Ok(compiled) = compile(&config, 0, None) else { return unknown() };
-            let facts = Facts { method: &Method::GET, path: b"/", headers: sent, content: Content::None };
-            explain(&compiled.snapshot, &facts, Way::default(), clock::now())
-                .diagnosis
-                .unwrap_or_else(unknown)
+            let facts =
+                Facts { method: &Method::GET, path: b"/", headers: &step.sent, content: Content::None };
+            let way = Way { key_in_query: step.key_in_query, ..Way::default() };
+            explain(&compiled.snapshot, &facts, way, clock::now()).diagnosis.unwrap_or_else(unknown)
         }
         _ => diagnosis::found(
             Reason::KeyPolicy,

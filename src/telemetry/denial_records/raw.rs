@@ -40,6 +40,7 @@ pub(in crate::telemetry) struct Raw {
     client: Option<IpAddr>,
     method: Method,
     content: Content,
+    key_in_query: bool,
     generation: u64,
     /// Lines that are kept of each of [`CREDENTIAL_HEADERS`].
     lines: [u8; CREDENTIAL_HEADERS.len()],
@@ -76,6 +77,7 @@ impl Raw {
             client: refused.client,
             method: facts.method.clone(),
             content: facts.content,
+            key_in_query: refused.key_in_query,
             generation: refused.generation,
             lines,
         }
@@ -105,7 +107,11 @@ impl Raw {
             }
         }
         let facts = Facts { method: &self.method, path, headers: &headers, content: self.content };
-        let way = Way { host: (!host.is_empty()).then_some(host), client: self.client };
+        let way = Way {
+            host: (!host.is_empty()).then_some(host),
+            client: self.client,
+            key_in_query: self.key_in_query,
+        };
         let mut explanation = explain(policy, &facts, way, self.at);
         explanation.consider(around);
         let credential = lines.iter().find_map(|(header, line)| header.values_of_line(line).next());
