@@ -118,6 +118,7 @@ fn retired() -> Vec<String> {
     let (status, id) = case.curl("/v1/models", &["-H", &line]);
     assert_eq!(status, 401);
     assert_eq!(case.recorded(&id), "retired_key");
+    assert_eq!(case.explain_running(&["-H", &line]), "retired_key");
     assert_eq!(case.doctor(&["-H", &line]), (Some(1), "retired_key".to_owned()));
     std::mem::take(&mut case.printed)
 }
@@ -159,7 +160,10 @@ fn upstream_refused() -> Vec<String> {
     let key = ["-H", "Authorization: Bearer sk-proj-0123456789"];
     let (code, reason) = case.doctor(&key);
     assert_eq!((code, reason.as_str()), (Some(6), "upstream_refused"));
-    case.passes(&key);
+    let (status, id) = case.curl("/v1/models", &key);
+    assert_eq!(status, 401);
+    case.not_recorded(&id);
+    case.passes(&key, None);
     assert_eq!(denials(&case).as_array().unwrap().len(), 0, "the gateway denied nothing");
     // Where the gateway asks for a key, the upstream's 401 is no answer to it, and none arrives.
     case.reconfigure(&format!("auth_mode: strict, api_key: {KEY}"), "");
@@ -174,12 +178,20 @@ fn cors() -> Vec<String> {
     let key = format!("x-api-key: {KEY}");
     let (code, reason) = case.doctor(&["-H", &key, "--origin", "https://app.example"]);
     assert_eq!((code, reason.as_str()), (Some(7), "cors"));
-    case.passes(&["--method", "OPTIONS", "-H", "Origin: https://app.example"]);
+    case.passes(&["--method", "OPTIONS", "-H", "Origin: https://app.example"], Some("cors"));
+    case.passes(&["-H", &key, "-H", "Origin: https://app.example"], Some("cors"));
     // What the doctor asked without a key was denied, and nothing else.
     let denied = denials(&case).as_array().unwrap().clone();
     assert!(denied.iter().all(|denial| denial["code"] == "credential_missing"), "{denied:?}");
     assert_eq!(case.doctor(&["-H", &key]), (Some(0), "well".to_owned()));
-    case.printed.truncate(1);
+    case.reconfigure(
+        &format!("auth_mode: strict, api_key: {KEY}, cors: {{origins: ['https://app.example']}}"),
+        "",
+    );
+    case.gateway.wait_for_generation(2);
+    case.passes(&["-H", &key, "-H", "Origin: https://app.example"], None);
+    case.passes(&["-H", &key, "-H", "Origin: https://other.example"], Some("cors"));
+    case.printed.retain(|cause| cause.contains("Failed to fetch"));
     std::mem::take(&mut case.printed)
 }
 
@@ -191,6 +203,7 @@ fn reload_rejected() -> Vec<String> {
     let (status, id) = case.curl("/v1/models", &["-H", &line]);
     assert_eq!(status, 401);
     assert_eq!(case.recorded(&id), "reload_rejected");
+    assert_eq!(case.explain_running(&["-H", &line]), "reload_rejected");
     assert_eq!(case.doctor(&["-H", &line]), (Some(1), "reload_rejected".to_owned()));
     std::mem::take(&mut case.printed)
 }

@@ -165,6 +165,17 @@ pub fn key_in_query() -> Diagnosis {
     )
 }
 
+/// Why a browser keeps an answer from the page that asked.
+pub fn hidden_from_page(cors_is_set: bool) -> Diagnosis {
+    let (cause, fix) = if cors_is_set {
+        ("`proxy.cors` does not allow the site of `Origin`", "add the site to `proxy.cors.origins`")
+    } else {
+        ("`proxy.cors` is not set, and the upstream may not allow the site of `Origin`", "set `proxy.cors`")
+    };
+    let cause = format!("{cause}: a browser then keeps the answer from the page, \"Failed to fetch\"");
+    found(Reason::Cors, cause, format!("{fix}; `keygate doctor --origin SITE` shows what a browser sees"))
+}
+
 /// The key that `from` holds cannot be sent at all: the client fails before it asks anybody.
 pub fn unsendable(from: &str) -> Diagnosis {
     found(

@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use serde::Serialize;
 
-use super::diagnosis::{Circumstances, Diagnosis, diagnose, key_in_query};
+use super::diagnosis::{self, Circumstances, Diagnosis, diagnose, key_in_query};
 use super::steps::{ALL, Outcome, Step, Steps};
 use super::{
     Access, Cause, CredentialHeader, Deny, Facts, Grounds, HeaderSet, Permit, authorize, decide_observed,
@@ -127,7 +127,10 @@ pub fn explain(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>, now: UnixSeco
     };
     let outcome = decision.and_then(|permit| check_rules(policy, facts, way, &permit, now));
     match outcome {
-        Ok(route) => explanation.route = route,
+        Ok(route) => {
+            explanation.route = route;
+            explanation.diagnosis = hidden_from_page(policy, facts, way);
+        }
         Err(deny) => {
             explanation.decision = Decision::Deny;
             explanation.refusal = Some(Refusal {
@@ -150,6 +153,20 @@ impl Explanation {
         if let Some(diagnosis) = &mut self.diagnosis {
             diagnosis.consider(around);
         }
+    }
+}
+
+/// Whether a browser would keep the answer from the page that asked, for all that the gateway does (Fetch §4.10). What is the
+/// upstream's own page is no page of another site.
+fn hidden_from_page(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>) -> Option<Diagnosis> {
+    let origin = facts.headers.get(header::ORIGIN)?.as_bytes();
+    let authority = origin.splitn(2, |&byte| byte == b'/').nth(1).and_then(|rest| rest.strip_prefix(b"/"));
+    if authority.is_some() && authority == way.host {
+        return None;
+    }
+    match &policy.cors {
+        Some(cors) if cors.allows(origin) => None,
+        cors => Some(diagnosis::hidden_from_page(cors.is_some())),
     }
 }
 
@@ -268,10 +285,16 @@ impl fmt::Display for Explanation {
         if let Some(refusal) = &self.refusal {
             writeln!(f, "{} {}", refusal.status, refusal.code)?;
         }
-        match (&self.diagnosis, &self.route) {
-            (Some(diagnosis), _) => write!(f, "cause: {}\nfix:   {}", diagnosis.cause, diagnosis.fix),
-            (None, Some(to)) => write!(f, "the gateway lets this request pass, to `{to}`"),
-            (None, None) => write!(f, "the gateway lets this request pass, but no route leads on: 404"),
+        if self.decision == Decision::Allow {
+            match &self.route {
+                Some(to) => write!(f, "the gateway lets this request pass, to `{to}`")?,
+                None => write!(f, "the gateway lets this request pass, but no route leads on: 404")?,
+            }
         }
+        if let Some(diagnosis) = &self.diagnosis {
+            let line = if self.decision == Decision::Allow { "\n" } else { "" };
+            write!(f, "{line}cause: {}\nfix:   {}", diagnosis.cause, diagnosis.fix)?;
+        }
+        Ok(())
     }
 }

@@ -1,12 +1,13 @@
 //! `keygate explain`: what the gateway decides about a request, step by step, and why.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::running::{NoAnswer, Running};
 use super::{EXIT_CONFIG, config_file, print, print_error};
@@ -25,14 +26,16 @@ const LONGEST_INPUT: u64 = 1 << 20;
 /// Explain what the gateway decides about a request.
 ///
 /// Prints the steps of the decision with a mark at the one that decided, then the cause of a refusal and what to do.
-/// It asks the config file, not a running gateway: what you see is what would happen with this file. A curl command
-/// line goes behind `--`, as it is, or comes from standard input with `-- -`.
+/// It asks the config file: what you see is what would happen with this file. With `--admin` it asks the gateway that runs,
+/// which also knows the keys that counted before, and an edit of its file that it could not use. A curl command line goes
+/// behind `--`, as it is, or comes from standard input with `-- -`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   keygate explain -H 'Authorization: Bearer sk-1234' --path /v1/models
   keygate explain -- curl http://localhost:8045/v1/models -H \"x-api-key: $KEY\"
   keygate explain -c other.yaml --reachable network -- curl http://localhost:8045/healthz
+  keygate explain --admin http://127.0.0.1:8046 -H \"x-api-key: $KEY\" --path /v1/models
   keygate explain --id 0123456789abcdef0123456789abcdef
   keygate explain -- - < copied-as-curl.txt
 
@@ -54,13 +57,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     client: IpAddr,
     /// What `auth_mode: auto` is to assume of the listeners, in place of what the file says.
-    #[arg(long, value_name = "BY")]
+    #[arg(long, value_name = "BY", conflicts_with = "admin")]
     reachable: Option<Reachable>,
     /// Ask the running gateway about a request that it refused, by the `x-request-id` of the answer.
     #[arg(long, value_name = "REQUEST_ID", conflicts_with_all = ["curl", "header"])]
     id: Option<String>,
-    /// The admin API to ask, in place of the address in the config. Its token is KEYGATE_ADMIN_TOKEN, or that of the config.
-    #[arg(long, value_name = "URL", requires = "id")]
+    /// Ask the running gateway that has this admin API; `--id` asks the one of the config by itself. The token is
+    /// KEYGATE_ADMIN_TOKEN, or that of the config.
+    #[arg(long, value_name = "URL")]
     admin: Option<String>,
     /// Print JSON.
     #[arg(long)]
@@ -83,13 +87,14 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(id) = &arguments.id {
         return of_denial(id, arguments);
     }
-    let request = match request(arguments) {
-        Ok(request) => request,
-        Err(error) => {
-            print_error(&format!("error: {error:#}"));
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
+    let given = Given::by(arguments).and_then(|given| Ok((given.request(arguments)?, given)));
+    let (request, given) = match given {
+        Ok(given) => given,
+        Err(error) => return Ok(unusable(&format!("{error:#}"))),
     };
+    if arguments.admin.is_some() {
+        return of_running(&given, arguments);
+    }
     let policy = match policy(arguments) {
         Ok(policy) => policy,
         Err(Rejected { problems, .. }) => {
@@ -114,19 +119,9 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// A request that the running gateway refused.
 fn of_denial(id: &str, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let running = match Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref()) {
-        Ok(running) => running,
-        Err(error) => {
-            print_error(&format!("error: {error:#}"));
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
-    };
-    let denial = match running.denial(id) {
+    let denial = match running(arguments).and_then(|running| Ok(running.denial(id)?)) {
         Ok(denial) => denial,
-        Err(no_answer) => {
-            print_error(&format!("error: {}", why_not(&no_answer, id)));
-            return Ok(ExitCode::from(EXIT_CONFIG));
-        }
+        Err(error) => return Ok(unusable(&why_not(&error, id))),
     };
     if arguments.json {
         print(&serde_json::to_string_pretty(&denial)?)?;
@@ -141,15 +136,39 @@ fn in_words(denial: &Value) -> String {
     format!("{} {} from {} at {}\n{}", text("method"), text("path"), text("client"), text("at"), text("text"))
 }
 
-fn why_not(no_answer: &NoAnswer, id: &str) -> String {
-    match no_answer {
-        NoAnswer::Unreachable(url, why) => {
-            format!("no admin API answers at {url} ({why}); `--admin URL` names another")
-        }
-        NoAnswer::Refused(message) => message.clone(),
-        NoAnswer::NotFound => {
-            format!("the gateway remembers no denial of the request `{id}`; it keeps the last 1,000")
-        }
+/// What the running gateway would do with the request.
+fn of_running(given: &Given<'_>, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let answer = running(arguments).and_then(|running| Ok(running.explanation(&given.described(arguments))?));
+    let mut explanation = match answer {
+        Ok(explanation) => explanation,
+        Err(error) => return Ok(unusable(&format!("{error:#}"))),
+    };
+    let text = explanation.as_object_mut().and_then(|fields| fields.remove("text")).unwrap_or_default();
+    if arguments.json {
+        print(&serde_json::to_string_pretty(&explanation)?)?;
+    } else {
+        print(text.as_str().unwrap_or_default())?;
+    }
+    let passes = explanation.get("decision").is_some_and(|decision| decision == "allow");
+    Ok(if passes { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DENIED) })
+}
+
+fn running(arguments: &Arguments) -> anyhow::Result<Running> {
+    Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref())
+}
+
+fn unusable(why: &str) -> ExitCode {
+    print_error(&format!("error: {why}"));
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn why_not(error: &anyhow::Error, id: &str) -> String {
+    match error.downcast_ref() {
+        Some(NoAnswer::NotFound) => format!(
+            "the gateway remembers no denial of the request `{id}`; it keeps the last 1,000, and a 401 without \
+             `x-keygate-error` is not its own but the upstream's"
+        ),
+        _ => format!("{error:#}"),
     }
 }
 
@@ -170,13 +189,49 @@ fn policy(arguments: &Arguments) -> Result<Snapshot, Rejected> {
     Ok(snapshot)
 }
 
-fn request(arguments: &Arguments) -> anyhow::Result<Pasted> {
-    Ok(match arguments.curl.as_slice() {
-        [] => from_options(arguments)?,
-        [one] if one == "-" => Pasted::from_curl(&read_standard_input()?)?,
-        [one] if one.contains(char::is_whitespace) => Pasted::from_curl(one)?,
-        words => Pasted::from_words(words)?,
-    })
+/// How the request was given.
+enum Given<'a> {
+    /// As options.
+    Options,
+    /// As a command line.
+    Line(Cow<'a, str>),
+    /// As one that the shell has split.
+    Words(&'a [String]),
+}
+
+impl<'a> Given<'a> {
+    fn by(arguments: &'a Arguments) -> anyhow::Result<Self> {
+        Ok(match arguments.curl.as_slice() {
+            [] => Self::Options,
+            [one] if one == "-" => Self::Line(read_standard_input()?.into()),
+            [one] if one.contains(char::is_whitespace) => Self::Line(one.into()),
+            words => Self::Words(words),
+        })
+    }
+
+    fn request(&self, arguments: &Arguments) -> anyhow::Result<Pasted> {
+        Ok(match self {
+            Self::Options => from_options(arguments)?,
+            Self::Line(line) => Pasted::from_curl(line)?,
+            Self::Words(words) => Pasted::from_words(words)?,
+        })
+    }
+
+    /// The same for `POST /api/explain`.
+    fn described(&self, arguments: &Arguments) -> Value {
+        let client = arguments.client;
+        let curl = match self {
+            Self::Options => {
+                let (method, path, headers) =
+                    (&arguments.method, &arguments.path, arguments.header.join("\n"));
+                return json!({"method": method, "path": path, "headers": headers, "client": client});
+            }
+            Self::Line(line) => line.to_string(),
+            // No argument of a program has a NUL in it, which is all that could not be joined.
+            Self::Words(words) => shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default(),
+        };
+        json!({"curl": curl, "client": client})
+    }
 }
 
 fn from_options(arguments: &Arguments) -> anyhow::Result<Pasted> {

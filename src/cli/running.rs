@@ -19,13 +19,16 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Running(AdminApi);
 
 /// Why it does not answer the question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAnswer {
     /// It is not reached: where, and why not.
+    #[error("no admin API answers at {0} ({1}); `--admin URL` names another")]
     Unreachable(String, String),
     /// It has no token, or another.
+    #[error("{0}")]
     Refused(String),
     /// It does not know.
+    #[error("the gateway does not know it")]
     NotFound,
 }
 
@@ -66,10 +69,19 @@ impl Running {
         self.get("/api/status")
     }
 
+    /// What it decides about a request, which is described as its API wants it.
+    pub(super) fn explanation(&self, request: &Value) -> Result<Value, NoAnswer> {
+        self.ask("POST /api/explain", Some(("*", request)))
+    }
+
     fn get(&self, path: &str) -> Result<Value, NoAnswer> {
+        self.ask(&format!("GET {path}"), None)
+    }
+
+    fn ask(&self, request: &str, content: Option<(&str, &Value)>) -> Result<Value, NoAnswer> {
         let unreachable =
             |error: anyhow::Error| NoAnswer::Unreachable(self.0.url(), error.root_cause().to_string());
-        match self.0.ask(&format!("GET {path}"), None).map_err(unreachable)? {
+        match self.0.ask(request, content).map_err(unreachable)? {
             (200, json) => Ok(json),
             (404, _) => Err(NoAnswer::NotFound),
             (_, json) => {

@@ -118,11 +118,32 @@ impl Case {
         json["diagnosis"]["reason"].as_str().unwrap().to_owned()
     }
 
-    /// `explain` finds nothing wrong with it.
-    pub(super) fn passes(&mut self, arguments: &[&str]) {
-        let (code, json) = self.run(&[&["explain"], arguments].concat());
-        assert_eq!((code, &json["decision"]), (Some(0), &Value::from("allow")), "{json}");
-        assert!(json.get("diagnosis").is_none(), "{json}");
+    /// What `explain` says when it asks the gateway, which knows more than the file does.
+    pub(super) fn explain_running(&mut self, arguments: &[&str]) -> String {
+        let admin = self.admin();
+        self.explain(&[&["--admin", &admin], arguments].concat())
+    }
+
+    /// The gateway lets it pass; what `explain` finds wrong with it all the same, of the file and of the gateway.
+    pub(super) fn passes(&mut self, arguments: &[&str], reason: Option<&str>) {
+        let admin = self.admin();
+        for whom in [&[][..], &["--admin", &admin]] {
+            let (code, json) = self.run(&[&["explain"], whom, arguments].concat());
+            assert_eq!((code, &json["decision"]), (Some(0), &Value::from("allow")), "{json}");
+            assert_eq!(json["diagnosis"]["reason"].as_str(), reason, "{json}");
+            self.printed.extend(json["diagnosis"]["cause"].as_str().map(str::to_owned));
+        }
+    }
+
+    /// The gateway has no record of this request, and `explain --id` says what that means.
+    pub(super) fn not_recorded(&mut self, id: &str) {
+        let (admin, directory) = (self.admin(), self.gateway.directory.path());
+        let mut command = keygate(["explain", "--id", id, "--admin", &admin]);
+        command.current_dir(directory).env("KEYGATE_ADMIN_TOKEN", TOKEN);
+        let output = run_to_end(command);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("a 401 without `x-keygate-error` is not its own but the upstream's"), "{said}");
     }
 
     /// What the gateway recorded of the request, and wrote into its log.

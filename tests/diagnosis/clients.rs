@@ -56,8 +56,10 @@ impl Case {
         let id = denials(self)[0]["request_id"].as_str().unwrap().to_owned();
         assert_eq!(self.recorded(&id), reason, "the record, {lines:?}");
         let headers: Vec<&str> = lines.iter().flat_map(|line| ["-H", *line]).collect();
+        let asked = [&["--path", path], headers.as_slice()].concat();
+        assert_eq!(self.explain_running(&asked), reason, "{lines:?}");
         if !matches!(reason, "retired_key" | "reload_rejected") {
-            assert_eq!(self.explain(&[&["--path", path], headers.as_slice()].concat()), reason, "{lines:?}");
+            assert_eq!(self.explain(&asked), reason, "{lines:?}");
         }
         assert_eq!(self.doctor(&["--path", path]), (Some(1), reason.to_owned()), "doctor, {lines:?}");
     }
@@ -134,6 +136,7 @@ fn an_sdk_whose_upstream_refuses() {
     let url = format!("http://{}", case.gateway.address());
     command.arg(script).args([&url, "sk-proj-0123456789", "models"]);
     assert!(run(command).contains("401"), "the SDK is refused");
+    case.passes(&["-H", "Authorization: Bearer sk-proj-0123456789"], None);
     case.environment = vec![("OPENAI_API_KEY", "sk-proj-0123456789".to_owned())];
     assert_eq!(case.doctor(&[]), (Some(6), "upstream_refused".to_owned()));
     assert!(denials(&case).as_array().unwrap().is_empty(), "the gateway denied nothing");
@@ -197,8 +200,12 @@ fn a_page_in_a_browser() {
     assert!(denials(&case).as_array().unwrap().is_empty(), "the gateway denied nothing");
     let key = format!("x-api-key: {KEY}");
     assert_eq!(case.doctor(&["-H", &key, "--origin", &origin]), (Some(7), "cors".to_owned()));
+    let from_page = format!("Origin: {origin}");
+    case.passes(&["-H", &key, "-H", &from_page], Some("cors"));
     case.reconfigure(&format!("auth_mode: strict, api_key: {KEY}, cors: {{origins: ['{origin}']}}"), "");
     case.gateway.wait_for_generation(2);
     assert_eq!(fetched_by_a_page(&case, &site), "status 200");
     assert_eq!(case.doctor(&["-H", &key, "--origin", &origin]), (Some(0), "well".to_owned()));
+    case.passes(&["-H", &key, "-H", &from_page], None);
+    case.passes(&["-H", &key, "-H", "Origin: https://other.example"], Some("cors"));
 }
