@@ -172,6 +172,54 @@ fn a_running_stream_of_a_revoked_key_is_cut_where_that_is_wanted() {
     stream.expect_close();
 }
 
+const HANDSHAKE: &str = "GET /socket HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// An origin that takes WebSockets and sends back what comes.
+fn echoing_origin() -> Origin {
+    Origin::answering(|request, stream| {
+        if !request.head.starts_with("GET /socket ") {
+            return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        )?;
+        std::io::copy(&mut stream.try_clone()?, stream).map(drop)
+    })
+}
+
+#[test]
+fn what_a_revoked_key_goes_on_sending_is_cut_off_where_that_is_wanted() {
+    for (revoked_streams, cut) in [("cut", true), ("finish", false)] {
+        let origin = echoing_origin();
+        let limits = format!("revoked_streams: {revoked_streams}");
+        let gateway = Gateway::start(&with_keys(&origin, &["a", "b"], &limits));
+        let mut upload = gateway.connect();
+        upload
+            .send("POST / HTTP/1.1\r\nHost: localhost\r\nx-api-key: sk-a\r\nContent-Length: 10\r\n\r\n12345");
+        let mut socket = gateway.connect();
+        socket.send(HANDSHAKE);
+        assert!(socket.read_head().starts_with("HTTP/1.1 101 "));
+        wait_for("both at the origin", || (origin.connections() == 2).then_some(()));
+        gateway.replace_config(&with_keys(&origin, &["b"], &limits));
+        gateway.wait_for_generation(2);
+        upload.send("67890");
+        let answer = upload.response();
+        socket.send("a frame");
+        if cut {
+            assert_eq!((answer.status, answer.error_code()), (401, Some("credential_invalid")));
+            upload.expect_close();
+            socket.expect_close();
+        } else {
+            assert_eq!(answer.status, 200);
+            assert_eq!(socket.read_exactly(7), b"a frame");
+        }
+        let whole = origin.received().iter().filter(|it| it.body == b"1234567890").count();
+        assert_eq!(whole, usize::from(!cut), "what was left of it did not go upstream");
+    }
+}
+
 #[test]
 fn a_running_stream_of_a_revoked_key_goes_on_by_default() {
     let (origin, events) = streaming_origin();

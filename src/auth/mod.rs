@@ -27,7 +27,7 @@ pub use permit::{Grounds, Permit};
 use http::Method;
 
 use crate::clock::UnixSeconds;
-use crate::policy::{EffectiveMode, KeyId, Snapshot};
+use crate::policy::{EffectiveMode, KeyId, KeyRecord, Snapshot};
 use steps::{Observer, Outcome, Step};
 
 /// The path that belongs to the gateway. Compared with the raw bytes of the request's path: no decoding, no
@@ -117,7 +117,15 @@ fn matching_key(policy: &Snapshot, credential: Credential<'_>, now: UnixSeconds)
         Credential::Malformed(how) => return Err(Cause::CredentialMalformed(how)),
         Credential::Presented(value) => value,
     };
-    match policy.keys.find(value) {
+    check_usable(policy.keys.find(value), now)
+}
+
+/// Whether what a credential was `found` to be may be used at this time.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check_usable(found: Option<(KeyId, KeyRecord<'_>)>, now: UnixSeconds) -> Result<KeyId, Cause> {
+    match found {
         None => Err(Cause::CredentialInvalid),
         Some((_, key)) if !key.enabled => Err(Cause::KeyDisabled),
         Some((_, key)) if key.expires_at.is_some_and(|end| end <= now) => Err(Cause::KeyExpired),

@@ -3,12 +3,12 @@
 use http::Method;
 use pingora::Result;
 use pingora::http::RequestHeader;
-use pingora_proxy::Session;
+use pingora_proxy::{FailToProxy, Session};
 
 use super::fault::Fault;
 use super::{Ctx, Gateway, body, browsers, client, guard, reply, request_id};
 use crate::auth::explain::query_holds_key;
-use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, Permit};
+use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, HeaderSet, Permit};
 use crate::clock;
 use crate::limit::{Counted, Exceeded};
 use crate::policy::{Ambiguity, Asked, ambiguity};
@@ -113,6 +113,25 @@ async fn refuse(
     }
     reply::deny(session, &deny, ctx).await?;
     Ok(true)
+}
+
+/// Answers a request whose key was revoked while its body came, before there was a response.
+pub(super) async fn refuse_midway(
+    gateway: &Gateway,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    cause: Cause,
+) -> FailToProxy {
+    let headers = &session.req_header().headers;
+    let deny = Deny { cause, present: HeaderSet::of(headers, ctx.live.policy.protocol_keys) };
+    ctx.notes.deny = Some(deny);
+    note_denial(gateway, session, ctx, deny, Content::Some, clock::now());
+    // What is left of the body is not waited for.
+    session.set_keepalive(None);
+    if let Err(error) = reply::deny(session, &deny, ctx).await {
+        log::debug!("the client did not take the refusal: {error}");
+    }
+    FailToProxy { error_code: cause.status(), can_reuse_downstream: false }
 }
 
 async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Result<bool> {

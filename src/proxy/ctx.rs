@@ -11,7 +11,7 @@ use super::client::Client;
 use super::fault::Fault;
 use super::notes::{self, Notes};
 use super::watch::Watch;
-use crate::auth::Permit;
+use crate::auth::{Cause, Permit};
 use crate::limit::Counted;
 use crate::policy::{RouteId, RouteSpec, UpstreamSpec};
 use crate::telemetry::in_flight::UnderWay;
@@ -48,6 +48,8 @@ pub struct Ctx {
     pub(super) watch: Option<Watch>,
     /// What to tell the caller, where Pingora's error alone would not say it.
     pub(super) fault: Option<Fault>,
+    /// Why its key counts no more, where the request was broken off for that.
+    pub(super) revoked: Option<Cause>,
     /// When what happened to it.
     pub(super) notes: Notes,
     /// Counts this request as under way.
@@ -90,6 +92,7 @@ impl Ctx {
             repeat: false,
             watch: None,
             fault: None,
+            revoked: None,
             notes: Notes::new(),
             _under_way: under_way,
         }

@@ -12,7 +12,7 @@ use super::ctx::Shown;
 use super::fault::Fault;
 use super::{Ctx, Live};
 use super::{reply, watch, websocket};
-use crate::auth::{Grounds, Permit};
+use crate::auth::{self, Grounds, Permit};
 use crate::clock;
 use crate::policy::{Balance, HashBy, PolicyHandle, RevokedStreams};
 use crate::upstream::{on_its_own, peer_address};
@@ -111,19 +111,19 @@ pub(super) fn is_told(ctx: &Ctx) -> bool {
     matches!(ctx.fault, Some(Fault::UpstreamCredentialRejected | Fault::UpstreamCredentialMissing))
 }
 
-/// Breaks off a response whose key counts no more, if the policy that is in force now wants that.
-pub(super) fn check_still_allowed(handle: &PolicyHandle<Live>, ctx: &Ctx) -> Result<()> {
+/// Breaks off a request or a response whose key counts no more, if the policy that is in force now wants that.
+pub(super) fn check_still_allowed(handle: &PolicyHandle<Live>, ctx: &mut Ctx) -> Result<()> {
     if handle.is_in_force(&ctx.live) {
         return Ok(());
     }
     let Some(Grounds::Key(id)) = ctx.permit.as_ref().map(Permit::grounds) else { return Ok(()) };
     let (now, digest) = (handle.load(), ctx.live.policy.keys.digest(id));
-    let counts = digest
-        .and_then(|digest| now.policy.keys.find_digest(&digest))
-        .is_some_and(|(_, key)| key.enabled && key.expires_at.is_none_or(|end| end > clock::now()));
-    if counts || now.policy.revoked_streams == RevokedStreams::Finish {
+    let found = digest.and_then(|digest| now.policy.keys.find_digest(&digest));
+    let cause = auth::check_usable(found, clock::now()).err();
+    if cause.is_none() || now.policy.revoked_streams == RevokedStreams::Finish {
         return Ok(());
     }
+    ctx.revoked = cause;
     Error::e_explain(ErrorType::InternalError, "the key of this request was revoked")
 }
 

@@ -7,11 +7,12 @@
 //! | `upstream_peer` | a peer for the permit | `forward` |
 //! | `connected_to_upstream` | watches the time, where there is a limit | `watch` |
 //! | `fail_to_connect` | the next peer, or the end | `forward` |
+//! | `request_body_filter` | breaks off what was revoked, if that is wanted, or is too much or too slow | `forward`, `body` |
 //! | `upstream_request_filter` | strips credentials, adds ours | `headers` |
 //! | `upstream_response_filter` | nothing too large, no switch unasked; another peer after a 503, or strips what only we may say | `response`, `websocket`, `repeat`, `headers` |
 //! | `error_while_proxy` | once more, or the end | `repeat` |
 //! | `response_body_filter` | breaks off what was revoked, if that is wanted | `forward`, `body` |
-//! | `fail_to_proxy` | fault → reply | `forward`, `reply` |
+//! | `fail_to_proxy` | fault → reply | `forward`, `admit`, `reply` |
 //! | `logging` | counts what came of it, and logs it | `notes` |
 //!
 //! It never sees a config type, and no request comes past `admit`.
@@ -173,6 +174,7 @@ impl ProxyHttp for Gateway {
         _: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        forward::check_still_allowed(&self.live, ctx)?;
         body::count(session, part.as_ref(), ctx)
     }
 
@@ -246,7 +248,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Ctx) -> FailToProxy {
-        forward::fail_to_proxy(session, error, ctx).await
+        match ctx.revoked {
+            Some(cause) if session.response_written().is_none() => {
+                admit::refuse_midway(self, session, ctx, cause).await
+            }
+            _ => forward::fail_to_proxy(session, error, ctx).await,
+        }
     }
 
     fn suppress_error_log(&self, _: &Session, ctx: &Ctx, _: &Error) -> bool {
