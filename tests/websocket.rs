@@ -98,8 +98,8 @@ fn a_key_among_the_protocols_counts_where_that_is_wanted_and_goes_no_further() {
         json!([401, "credential_invalid"]),
         "the header decides"
     );
+    on.program().wait_for_log("the denial", |line| line.contains("header=Sec-WebSocket-Protocol"));
     let log = on.program().log().join("\n");
-    assert!(log.contains("header=Sec-WebSocket-Protocol"), "{log}");
     assert!(!log.contains(KEY) && !log.contains("sk-wrong"), "{log}");
 }
 

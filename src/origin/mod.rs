@@ -83,7 +83,8 @@ async fn exchange(session: &mut ServerSession) -> Result<()> {
     let Some(body) = read_body(session).await? else {
         session.set_keepalive(None);
         let answer = Answer::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 32 MiB\n");
-        return send(session, answer).await;
+        send(session, answer).await?;
+        return discard(session).await;
     };
     let head = session.as_http1().map(|http1| http1.get_headers_raw_bytes().clone()).unwrap_or_default();
     let request = session.req_header();
@@ -115,6 +116,16 @@ async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
         whole.extend_from_slice(&part);
     }
     Ok(Some(whole.freeze()))
+}
+
+/// Reads what a client goes on sending, as much again as a body may have: closing on it could cost it the answer (RFC 9112 §9.6).
+async fn discard(session: &mut ServerSession) -> Result<()> {
+    let mut bytes = 0;
+    while bytes < LARGEST_BODY {
+        let Some(part) = session.read_request_body().await? else { break };
+        bytes += part.len();
+    }
+    Ok(())
 }
 
 /// Which endpoint it is.
