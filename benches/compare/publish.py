@@ -17,7 +17,7 @@ from compare import facts, table
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benches/results"
-SHOWN = ["keygate", "bare pingora", "nginx", "haproxy", "envoy"]
+SHOWN = ["keygate", "keygate, PGO", "bare pingora", "nginx", "haproxy", "envoy"]
 LOADS = ["GET", "POST 62 B", "401"]
 NONE = "Not measured yet on this page: `make bench` measures this build beside a bare Pingora of the same build."
 

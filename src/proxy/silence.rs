@@ -6,11 +6,12 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::timer::Timer;
 
 tokio::task_local! {
     static SILENCE: Silence;
@@ -35,28 +36,20 @@ impl Silence {
 pub async fn within<F: Future>(exchange: F) -> Option<F::Output> {
     SILENCE
         .scope(Silence::default(), async {
-            let mut sleep = None;
+            let mut timer = Timer::default();
             tokio::select! {
                 // In this order: what the exchange notes counts at once, without waking anyone.
                 biased;
                 ended = exchange => Some(ended),
-                () = poll_fn(|context| poll_passed(&mut sleep, context)) => None,
+                () = poll_fn(|context| poll_passed(&mut timer, context)) => None,
             }
         })
         .await
 }
 
-fn poll_passed(sleep: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> Poll<()> {
-    loop {
-        let Some(deadline) = SILENCE.with(Silence::deadline) else { return Poll::Pending };
-        let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        // Not moved with each part of the body: when it is over, it is seen whether there was one meanwhile.
-        ready!(sleep.as_mut().poll(context));
-        if Instant::now() >= deadline {
-            return Poll::Ready(());
-        }
-        sleep.as_mut().reset(deadline);
-    }
+/// Ready where the deadline is over. It is moved with each part of the body, the timer is not.
+fn poll_passed(timer: &mut Timer, context: &mut Context<'_>) -> Poll<()> {
+    SILENCE.with(Silence::deadline).map_or(Poll::Pending, |deadline| timer.poll_passed(deadline, context))
 }
 
 /// From now on the body of this task's request may be silent for so long. Elsewhere it does nothing, as the others here.

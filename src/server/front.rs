@@ -5,8 +5,9 @@
 //! itself. That is used here for all of them: it is the one place where a connection can be looked at, refused or counted
 //! before Pingora reads from it, and a proxy with a connector of its own (see `upstream`) can be had in no other way.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -15,6 +16,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
+use tokio::time::Instant;
 
 use super::admission;
 use super::client::ClientConnection;
@@ -25,6 +27,7 @@ use crate::limit::{Clients, Place};
 use crate::policy::{ConnectionLimits, PolicyHandle};
 use crate::proxy::{Gateway, Live, arrival, silence};
 use crate::telemetry::metrics::RefusedConnection;
+use crate::timer::Timer;
 use crate::upstream::Http1Connector;
 
 /// The phases, run by Pingora.
@@ -102,16 +105,22 @@ impl Front {
         let limit = self.limits.header_timeout;
         let mut connection = Box::new(ClientConnection::new(stream, Arc::clone(&self.connections)));
         let mut closing = self.connections.closing();
+        // These two wait as long as the connection lives: to begin to wait anew for each request would cost as much as to look
+        // for its key.
+        let mut closing = pin!(closing.wait_for(|closing| *closing));
+        let mut timer = Timer::default();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
             // The first header section has its time from the connection on, the next ones from their first bytes.
             let is_first = settings.is_none();
             let left = || if is_first { limit.saturating_sub(came_at.elapsed()) } else { limit };
-            let patience = if is_first { left() } else { self.live.load().policy.keepalive_timeout };
+            let wait = if is_first { left() } else { self.live.load().policy.keepalive_timeout };
+            let deadline = Instant::now() + wait;
             tokio::select! {
                 biased;
-                begun = tokio::time::timeout(patience, connection.begins()) => begun.ok()?.ok()?.then_some(())?,
-                _ = closing.wait_for(|closing| *closing) => return None,
+                begun = connection.begins() => begun.ok()?.then_some(())?,
+                () = poll_fn(|context| timer.poll_passed(deadline, context)) => return None,
+                _ = closing.as_mut() => return None,
             }
             let mut session = ServerSession::new_http1(connection);
             match settings.take() {
