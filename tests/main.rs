@@ -112,6 +112,8 @@ mod tidy;
 mod tls;
 /// A new process takes over the listening sockets.
 mod upgrade;
+/// Connections toward the peers that are used again, or closed.
+mod upstream_pool;
 /// TLS and HTTP/2 toward the peers.
 mod upstream_protocols;
 /// Sessions of TLS toward the peers.

@@ -1,7 +1,7 @@
 //! What one request carries through the phases.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
@@ -44,6 +44,8 @@ pub struct Ctx {
     pub(super) repeated: u32,
     /// The response that just came is not passed on: the request goes to another peer.
     pub(super) repeat: bool,
+    /// When the connection to the peer was made.
+    pub(super) connected_at: Option<SystemTime>,
     /// Breaks off what takes too long.
     pub(super) watch: Option<Watch>,
     /// What to tell the caller, where Pingora's error alone would not say it.
@@ -90,6 +92,7 @@ impl Ctx {
             taken: None,
             repeated: 0,
             repeat: false,
+            connected_at: None,
             watch: None,
             fault: None,
             revoked: None,

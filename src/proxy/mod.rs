@@ -138,10 +138,11 @@ impl ProxyHttp for Gateway {
         _reused: bool,
         _: &HttpPeer,
         socket: RawFd,
-        _: Option<&Digest>,
+        digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
         ctx.fault = None;
+        ctx.connected_at = digest.and_then(repeat::connected_at);
         ctx.watch = Watch::over(socket, ctx);
         Ok(())
     }

@@ -4,7 +4,10 @@
 //! response went to the client, within the upstream's rules and budget. A POST that may have been processed is never sent
 //! twice: for a language model that is money.
 
+use std::time::SystemTime;
+
 use pingora::http::ResponseHeader;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -61,7 +64,7 @@ pub(super) fn error_while_proxy(
     let too_slow =
         timed_out.is_some() || matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     // A connection that idled in the pool may have been closed meanwhile, which is nobody's failure.
-    let was_idle = reused && !too_slow;
+    let was_idle = (reused || is_older(ctx)) && !too_slow;
     let address = ctx.taken.as_ref().map(Taken::address);
     let other_is_left =
         ctx.upstream().is_some_and(|upstream| upstream.has_untried_but(&ctx.attempts, address));
@@ -75,6 +78,17 @@ pub(super) fn error_while_proxy(
     let again = by_peer && !too_slow && ctx.fault.is_none() && may_repeat(session, ctx) && left();
     error.set_retry(again && take_from_budget(ctx));
     error
+}
+
+/// When a connection to a peer was made.
+pub(super) fn connected_at(digest: &Digest) -> Option<SystemTime> {
+    digest.timing_digest.iter().flatten().next().map(|layer| layer.established_ts)
+}
+
+/// Whether the connection to the peer is older than the request. Pingora does not know that of one of our own pool.
+fn is_older(ctx: &Ctx) -> bool {
+    let age = ctx.connected_at.and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age > ctx.notes.age())
 }
 
 /// Whether the request could be sent once more as far as itself and the time are concerned.

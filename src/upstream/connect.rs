@@ -2,7 +2,7 @@
 //! kept ([`tls`]), and within a [`Gathering`].
 //!
 //! Pingora asks this for a connection where a peer's protocol is none that it knows ([`http1`]), and is content with a bare
-//! stream: it then speaks its own HTTP/1 over it, and keeps it in its own pool.
+//! stream: it then speaks its own HTTP/1 over it, whether it comes from the [`pool`] or is new.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::Peer;
 
 use super::gather::Gathering;
+use super::pool::{self, Lease};
 use super::tls;
 
 /// The protocol of peers whose connections are made here. It is never said to them.
@@ -46,6 +47,10 @@ impl Connector for Http1Connector {
         &self,
         peer: &P,
     ) -> Result<(Connection<()>, bool)> {
+        let lease = Lease::of(peer);
+        if let Some(stream) = pool::take(&lease) {
+            return Ok((Connection::Stream(Box::new(Gathering::new(stream, lease))), true));
+        }
         let stream = match self.tls.connect(&self.transport, peer).await {
             Some(stream) => stream?,
             None => {
@@ -56,7 +61,7 @@ impl Connector for Http1Connector {
                 self.transport.new_stream(peer).await?
             }
         };
-        Ok((Connection::Stream(Box::new(Gathering::new(stream))), false))
+        Ok((Connection::Stream(Box::new(Gathering::new(stream, lease))), false))
     }
 
     async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, _: &P) -> Option<()> {

@@ -7,6 +7,8 @@
 //! is still on its way (`Expect: 100-continue`, an upload that is slow to begin), and the header section goes out alone.
 //! Nothing waits for a clock, and what is not kept back passes as it is.
 //!
+//! When an exchange is over the connection goes to the [`pool`].
+//!
 //! A peer that takes no more of a request ends the exchange with the time-out for writes. Pingora by itself goes on to wait for
 //! an answer then, as long as it waits for any; here it gets what the peer has said already, and no more.
 
@@ -21,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::pool::{self, Lease};
 use crate::connection::passes_on;
 
 /// The most that is gathered: a segment over loopback, and one record of TLS.
@@ -54,13 +57,27 @@ pub(super) struct Gathering {
     state: State,
     gathered: Vec<u8>,
     sent: usize,
+    /// What it leads to, for the pool.
+    lease: Lease,
     /// A write was told to wait. Pingora does nothing else with the connection meanwhile: if it reads, it has given that up.
     blocked: bool,
 }
 
 impl Gathering {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0, blocked: false }
+    pub(super) fn new(stream: Stream, lease: Lease) -> Self {
+        Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0, lease, blocked: false }
+    }
+
+    /// Whether Pingora asks if the peer has closed the connection, before it keeps it for another request. It never asks for a
+    /// single byte otherwise.
+    fn is_over(&self, buffer: &ReadBuf<'_>) -> bool {
+        self.state == State::Fresh && buffer.capacity() == 1
+    }
+
+    /// Gives the connection away to the pool. To Pingora it is closed.
+    fn retire(&mut self) {
+        let closed = Box::new(io::Cursor::new(Vec::new()));
+        pool::keep(&self.lease, std::mem::replace(&mut self.stream, closed));
     }
 
     fn noted<T>(&mut self, written: Poll<T>) -> Poll<T> {
@@ -146,12 +163,17 @@ impl AsyncRead for Gathering {
             }
             State::Fresh | State::Begun => {}
         }
+        let is_over = self.is_over(buffer);
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if self.state == State::Begun && buffer.filled().len() > before {
             self.state = State::Fresh;
         }
         match read {
+            Poll::Pending if is_over => {
+                self.retire();
+                Poll::Ready(Ok(()))
+            }
             Poll::Pending if self.blocked => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
             Poll::Ready(read) => {

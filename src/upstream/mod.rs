@@ -11,6 +11,7 @@ mod connect;
 mod gather;
 mod health;
 mod peer;
+mod pool;
 pub mod resolve;
 mod tls;
 

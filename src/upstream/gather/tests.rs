@@ -1,8 +1,10 @@
 //! What leaves together, and what does not.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
+use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -103,11 +105,15 @@ mod the_rest {
 
 const POST: &str = "POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n";
 
+fn lease() -> Lease {
+    Lease::of(&HttpPeer::new("127.0.0.1:1", false, String::new()))
+}
+
 /// Runs an exchange over a connection; what was written.
 fn writes(short: Option<usize>, exchange: impl AsyncFnOnce(&mut Gathering, &Mutex<Wire>)) -> Vec<String> {
     let wire = Arc::new(Mutex::new(Wire { short, ..Wire::default() }));
-    let mut connection = Gathering::new(Box::new(Peer(Arc::clone(&wire))));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut connection = Gathering::new(Box::new(Peer(Arc::clone(&wire))), lease());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(exchange(&mut connection, &wire));
     let wire = wire.lock().unwrap();
     wire.writes.clone()
@@ -192,11 +198,11 @@ fn nothing_is_lost_where_the_peer_takes_little() {
 fn a_write_that_was_given_up_leaves_what_was_said_already() {
     writes(Some(0), async |connection, wire| {
         let mut pinned = Pin::new(connection);
-        let write = std::future::poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
+        let write = poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
         assert!(write.await.is_pending());
         answer(&mut pinned, wire).await;
         wire.lock().unwrap().short = Some(0);
-        let write = std::future::poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
+        let write = poll_fn(|context| Poll::Ready(pinned.as_mut().poll_write(context, b"x")));
         assert!(write.await.is_pending());
         assert_eq!(pinned.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     });
@@ -221,4 +227,24 @@ fn more_than_a_record_goes_out_in_two() {
         connection.write_all(body.as_bytes()).await.unwrap();
     });
     assert_eq!(written.iter().map(String::len).collect::<Vec<_>>(), [MOST, POST.len()]);
+}
+
+#[test]
+fn after_an_exchange_the_connection_is_in_the_pool_and_after_half_of_one_it_is_not() {
+    writes(None, async |connection, wire| {
+        write_header(connection, "GET / HTTP/1.1\r\n\r\n").await;
+        let waits = poll_fn(|context| {
+            Poll::Ready(
+                Pin::new(&mut *connection).poll_read(context, &mut ReadBuf::new(&mut [0])).is_pending(),
+            )
+        });
+        assert!(waits.await, "the answer is not there");
+        assert!(pool::take(&lease()).is_none());
+        answer(connection, wire).await;
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+        assert!(pool::take(&lease()).is_some());
+        assert!(pool::take(&lease()).is_none());
+        assert!(connection.write(b"GET").await.is_ok(), "into nothing");
+        assert_eq!(wire.lock().unwrap().writes.len(), 1);
+    });
 }
