@@ -27,9 +27,11 @@ fn keygen_prints_a_key_once_and_an_entry_that_admits_it() {
 
 #[test]
 fn keygen_refuses_a_name_that_the_config_would_refuse() {
-    let output = run_to_end(keygate(["keygen", "--name", "a\nb"]));
-    assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.is_empty(), "no key is shown that would then be lost");
+    for name in ["a\nb", "", " alice", "alice\u{a0}"] {
+        let output = run_to_end(keygate(["keygen", "--name", name]));
+        assert_eq!(output.status.code(), Some(1), "{name:?}");
+        assert!(output.stdout.is_empty(), "no key is shown that would then be lost");
+    }
 }
 
 fn digest_of(key: &str) -> String {
@@ -99,10 +101,12 @@ fn what_is_wrong_in_a_file_of_keys_is_found_all_at_once() {
     let file = directory.path().join("keygate.yaml");
     std::fs::write(&file, "keys_file: k\nkeys: [{name: a, digest: x}, {name: b}]\n").unwrap();
     let digest = digest_of("k");
+    // As a field's value, ` a` would be `a`.
+    let white_space = format!("{{\"name\":\" a\",\"digest\":\"{}\"}}\n", digest_of("m"));
     let lines = format!(
         "{{\"name\":\"a\",\"digest\":\"{digest}\"}}\n{{\"name\":\"\",\"digest\":\"{}\"}}\nno JSON\n\
          {{\"name\":\"a\",\"digest\":\"{digest}\"}}\n{{\"name\":\"c\",\"digest\":\"x\",\"enabled\":\"sk-value\"}}\n\
-         {{\"name\":\"d\",\"key\":\"file:x\"}}\n{{\"name\":\"e\",\"name\":\"e\",\"digest\":\"x\"}}\n",
+         {{\"name\":\"d\",\"key\":\"file:x\"}}\n{{\"name\":\"e\",\"name\":\"e\",\"digest\":\"x\"}}\n{white_space}",
         digest_of("l")
     );
     std::fs::write(directory.path().join("k"), lines).unwrap();
@@ -113,6 +117,7 @@ fn what_is_wrong_in_a_file_of_keys_is_found_all_at_once() {
         "keygate.yaml:2:26: error: a digest is `sha256:` and 64 hex digits",
         "error: `digest` is missing",
         "k:2:1: error: a key's name is 1 to 128 bytes",
+        "k:8:1: error: a key's name is 1 to 128 bytes",
         "k:3:2: error: this line is no JSON object",
         "k:4:1: error: another key is named `a`",
         "k:4:1: error: the same digest as key `a`",

@@ -68,11 +68,11 @@ impl Exceeded {
     pub fn message(self) -> String {
         match self {
             Self::Rate { rate, .. } => format!(
-                "The key of this request may make {} requests a {}, {} of them at once, and has made them.",
+                "The key of this request has made as many requests as it may: {} per {}, at most {} at once.",
                 rate.requests, rate.per, rate.burst
             ),
             Self::Concurrency { max } => {
-                format!("The key of this request may have {max} requests under way at once, and has them.")
+                format!("The key of this request has as many requests under way as it may: {max} at once.")
             }
             Self::Failures { .. } => {
                 "Too many wrong keys came from this address. A right key is accepted at any time.".to_owned()

@@ -29,9 +29,14 @@ pub const MAX_KEY_BYTES: usize = 4096;
 /// The longest name of a key, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Whether a key may have this name: short enough for logs, and one line.
+/// What [`is_key_name`] asks for, in words.
+pub const KEY_NAME: &str =
+    "a key's name is 1 to 128 bytes without control characters, and without white space at its ends";
+
+/// Whether a key may have this name: short enough for logs, and one line. White space at its ends is no part of a field's
+/// value (RFC 9110 §5.5): an upstream would take ` alice` for `alice`.
 pub fn is_key_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) && name.trim() == name
 }
 
 /// A new key: `sk-` and 32 lower-case hex digits, 128 bits from the system's random source.

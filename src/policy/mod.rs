@@ -27,9 +27,9 @@ pub use compile::{Compiled, compile};
 pub use cors::{Cors, Origins};
 pub use handle::PolicyHandle;
 pub use keys::{
-    AddressRange, Digest, DuplicateKey, KeyId, KeyRecord, KeyRules, KeyState, KeyTable, MAX_KEY_BYTES,
-    NewKey, ParseDigestError, PathRule, Period, Rate, Resemblance, Retired, RetiredKeys, RulesId,
-    generate_key, is_key_name,
+    AddressRange, Digest, DuplicateKey, KEY_NAME, KeyId, KeyRecord, KeyRules, KeyState, KeyTable,
+    MAX_KEY_BYTES, NewKey, ParseDigestError, PathRule, Period, Rate, Resemblance, Retired, RetiredKeys,
+    RulesId, generate_key, is_key_name,
 };
 pub use limits::{ConnectionLimits, RequestLimits};
 pub use listen::{AdminListen, Exposure, ListenAddress, Startup, TlsStartup};

@@ -160,14 +160,10 @@ fn is_reserved(name: &str) -> bool {
     meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str())
 }
 
-/// Some servers read `_` as `-`: what a client writes so must not stand beside what the gateway
-/// sets.
+/// Some servers read `_` as `-`, or `-` as `_`: what a client writes so must not stand beside what the gateway sets.
 pub(super) fn remove_aliases(request: &mut RequestHeader, field: &HeaderName) {
-    let is_alias = |name: &str| {
-        name.contains('_')
-            && name.replace('_', "-") == field.as_str().replace('_', "-")
-            && name != field.as_str()
-    };
+    let is_alias =
+        |name: &str| name != field.as_str() && name.replace('_', "-") == field.as_str().replace('_', "-");
     while let Some(name) = request.headers.keys().find(|name| is_alias(name.as_str())).cloned() {
         request.remove_header(&name);
     }

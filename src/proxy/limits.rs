@@ -12,7 +12,7 @@ use crate::policy::Rate;
 
 /// Milliseconds; OpenAI's and Anthropic's clients look here first.
 static RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-/// draft-ietf-httpapi-ratelimit-headers-10.
+/// draft-ietf-httpapi-ratelimit-headers-11 §3 and §4.
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// As OpenAI's API has them.

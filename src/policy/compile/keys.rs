@@ -4,7 +4,9 @@ use super::key_rules::RuleCompiler;
 use crate::clock::UnixSeconds;
 use crate::config::{self, Config, SecretOrigin};
 use crate::policy::key_format::PublicId;
-use crate::policy::keys::{Digest, DuplicateKey, KeyId, KeyTable, MAX_KEY_BYTES, NewKey, is_key_name};
+use crate::policy::keys::{
+    Digest, DuplicateKey, KEY_NAME, KeyId, KeyTable, MAX_KEY_BYTES, NewKey, is_key_name,
+};
 use crate::problem::{FieldPath, Place, Problem};
 
 /// More problems than anyone reads at once: then the rest of a file of keys is not looked at.
@@ -104,9 +106,8 @@ impl KeyCompiler<'_> {
             self.problems
                 .push(Problem::error(at.field("name"), message).with_help("give this key another name"));
         } else if !is_key_name(&key.name) {
-            let message = "a key's name is 1 to 128 bytes without control characters";
             self.problems
-                .push(Problem::error(at.field("name"), message).with_help("say whose key it is: `alice`"));
+                .push(Problem::error(at.field("name"), KEY_NAME).with_help("say whose key it is: `alice`"));
         }
         let digest = self.digest(at, key);
         let public_id = self.public_id(at, key);
