@@ -68,10 +68,10 @@ impl Gathering {
         Self { stream, state: State::Fresh, gathered: Vec::new(), sent: 0, lease, blocked: false }
     }
 
-    /// Whether Pingora asks if the peer has closed the connection, before it keeps it for another request. It never asks for a
-    /// single byte otherwise.
+    /// Whether Pingora asks if the peer has closed the connection, before it keeps it for another request. It asks for a single
+    /// byte then, in an array; responses are read into what is not initialised, be there room for one byte only.
     fn is_over(&self, buffer: &ReadBuf<'_>) -> bool {
-        self.state == State::Fresh && buffer.capacity() == 1
+        self.state == State::Fresh && buffer.capacity() == 1 && buffer.initialized().len() == 1
     }
 
     /// Gives the connection away to the pool. To Pingora it is closed.

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
+use bytes::BytesMut;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -241,6 +243,11 @@ fn after_an_exchange_the_connection_is_in_the_pool_and_after_half_of_one_it_is_n
         assert!(waits.await, "the answer is not there");
         assert!(pool::take(&lease()).is_none());
         answer(connection, wire).await;
+        let mut rest = BytesMut::with_capacity(1);
+        let waits =
+            poll_fn(|context| Poll::Ready(pin!(connection.read_buf(&mut rest)).poll(context).is_pending()));
+        assert!(waits.await, "the response may go on");
+        assert!(pool::take(&lease()).is_none());
         assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
         assert!(pool::take(&lease()).is_some());
         assert!(pool::take(&lease()).is_none());
