@@ -389,6 +389,7 @@ fn every_view_fits_a_phone_and_can_be_read_in_both_themes() {
             let widest = browser.evaluate("document.documentElement.scrollWidth");
             assert_eq!(widest, width, "{view} is wider than the window");
             assert_eq!(browser.evaluate(JUTTING_OUT), json!([]), "{view}, {width} px");
+            assert_eq!(browser.evaluate(OVERLAPPING_TEXTS), json!([]), "{view}, {width} px");
             let faint = browser.evaluate(FAINT_TEXT);
             assert_eq!(faint, json!([]), "{view}, {width} px, dark: {dark}");
         }
@@ -425,6 +426,24 @@ const JUTTING_OUT: &str = r"(() => {
   return cards.flatMap((card) => [...card.querySelectorAll('*')]
     .filter((one) => !one.closest('pre, thead') && one.getBoundingClientRect().right > card.getBoundingClientRect().right + 1)
     .map((one) => one.outerHTML.slice(0, 200)));
+})()";
+
+/// Texts that stand on each other, as far as they can be seen.
+const OVERLAPPING_TEXTS: &str = r"(() => {
+  const walker = document.createTreeWalker(document.querySelector('#app'), NodeFilter.SHOW_TEXT);
+  const seen = [];
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!node.data.trim() || !node.parentElement.checkVisibility() || node.parentElement.closest('pre, thead, select, .hidden, .skip')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const clip = node.parentElement.closest('.request')?.getBoundingClientRect().right ?? Infinity;
+    for (const { left, right, top, bottom } of range.getClientRects()) seen.push([node.data, left, Math.min(right, clip), top, bottom]);
+  }
+  if (seen.length < 10) throw new Error('a sweep must sweep something');
+  return seen.flatMap(([one, left, right, top, bottom], at) => seen.slice(at + 1)
+    .filter(([, l, r, t, b]) => Math.min(right, r) - Math.max(left, l) > 1 && Math.min(bottom, b) - Math.max(top, t) > 6)
+    .map(([other]) => [one, other]));
 })()";
 
 /// Controls that a screen reader has no name for.

@@ -39,7 +39,7 @@ export function create(app) {
 }
 
 function row(app, key) {
-  const { name, public_id, state, not_before, expires_at, last_used_at, editable } = key;
+  const { name, public_id, state, expires_at, last_used_at, editable } = key;
   const disabled = state === "disabled";
   const turn = button(disabled ? said.enable : said.disable, () =>
     app.attempt(() => app.change("PATCH", pathOf(name), { enabled: disabled })), { id: `turn ${name}`, "aria-label": `${disabled ? said.enable : said.disable} ${name}` });
@@ -51,7 +51,7 @@ function row(app, key) {
     el("span", { class: `tag ${LOOKS[state]}` }, said.states[state]),
     limits(key),
     last_used_at ? moment(last_used_at) : said.unused,
-    [state === "not_yet" && el("div", {}, said.from, " ", moment(not_before)), expires_at ? moment(expires_at) : said.never],
+    expires(key),
     editable ? el("div", { class: "actions" }, end, turn, remove) : el("span", { class: "hint" }, name === PRIMARY ? said.primary : said.elsewhere),
   ]);
 }
@@ -59,6 +59,13 @@ function row(app, key) {
 function moment(iso) {
   const [date, time] = dateAndTime(iso);
   return el("time", { datetime: iso }, el("span", {}, date), " ", el("span", {}, time));
+}
+
+/** Until when it counts, and from when, as long as that is to come. */
+function expires({ state, not_before, expires_at }) {
+  const end = expires_at ? moment(expires_at) : said.never;
+  if (state !== "not_yet") return end;
+  return [el("div", {}, said.from, " ", moment(not_before)), el("div", {}, expires_at && [said.until, " "], end)];
 }
 
 /** What it may have: a rate, requests at once, both or neither. */

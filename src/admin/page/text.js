@@ -138,6 +138,7 @@ export const text = {
     unused: "not yet",
     never: "never",
     from: "from",
+    until: "until",
     atOnce: (most) => `${most} at once`,
     rate: ({ requests, per }) => `${requests} a ${per}`,
     burst: (most) => `${most} in a burst`,
