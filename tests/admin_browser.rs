@@ -164,6 +164,22 @@ fn the_mode_is_switched_and_a_lost_update_is_shown() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+/// With a keyboard one goes past a mode to the next, faster than the gateway answers.
+#[test]
+fn two_changes_at_once_are_made_one_after_the_other() {
+    let gateway = Gateway::start(&administered("off", &Origin::start()));
+    let mut browser = logged_in(&gateway);
+    browser.evaluate(
+        "for (const mode of ['strict', 'all_except_health', 'strict']) { const one = document.querySelector('#mode'); \
+         one.value = mode; one.dispatchEvent(new Event('change')); }",
+    );
+    browser.wait_for_text("Generation 4 is in force");
+    browser.wait_for_text("In effect: strict");
+    assert!(!browser.text("#notices").contains("changed in the meantime"), "{}", browser.text("#notices"));
+    assert_eq!(status(&gateway, "wrong"), 401);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 #[test]
 fn a_pasted_request_is_explained_and_a_denial_comes_live() {
     let gateway = Gateway::start(&administered("strict", &Origin::start()));
@@ -271,8 +287,25 @@ fn a_config_that_cannot_be_used_and_a_gateway_that_is_gone_are_shown() {
     gateway.signal("TERM");
     assert!(gateway.wait().success());
     browser.wait_for_text("Gateway lost");
+    // It is seen from the end of the page too, and what cannot be done is said once.
+    browser.look(390, false);
+    go_to(&mut browser, "keys");
+    for _ in 0..2 {
+        browser.click("main .primary");
+        browser.fill("#name", "alice");
+        browser.press("Enter", 13);
+        browser.wait_for_text("The gateway cannot be reached.");
+        browser.press("Escape", 27);
+        browser.wait("!document.querySelector('dialog')");
+    }
+    browser.evaluate("scrollTo(0, document.documentElement.scrollHeight)");
+    let seen = "(() => { const {left, right, top, bottom} = document.querySelector('#state').getBoundingClientRect(); \
+        return scrollY > 0 && document.elementFromPoint((left + right) / 2, (top + bottom) / 2)?.id === 'state'; })()";
+    browser.wait(seen);
+    browser.wait("document.querySelectorAll('.notice.bad').length === 1");
     let _gateway = gateway.start_again();
     browser.wait_for_text("The gateway is back.");
+    go_to(&mut browser, "config");
     browser.wait_for_text("Generation 1, as read at the start");
 }
 
@@ -504,8 +537,10 @@ fn pictures_are_taken() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pictures");
     std::fs::create_dir_all(&folder).unwrap();
     let origin = RunningOrigin::start();
-    let text = pictured(&origin);
-    let gateway = Gateway::start(&text);
+    // The LAN switch is for the default listener, which cannot be asked for port 0.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = pictured(&origin).replace("listen: ['127.0.0.1:0']\n", &format!("port: {free}\n"));
+    let mut gateway = Gateway::start(&text);
     let mut browser = logged_in(&gateway);
     let take = |browser: &mut Browser, name: &str| {
         for (width, dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
@@ -515,15 +550,9 @@ fn pictures_are_taken() {
             browser.photograph(&folder.join(format!("{name}-{width}-{theme}.png")));
         }
     };
-    for (number, second) in (0..20).enumerate() {
-        for call in 0..(3 + number * 7 % 11) {
-            let key = ["sk-alice", "sk-alice", KEY, "sk-wrong"][(call + second) % 4];
-            status(&gateway, key);
-        }
-        gateway
-            .exchange(format!("GET /v1/models HTTP/1.1\r\nHost: x\r\nAuthorization: bearer {KEY}\r\n\r\n"));
-        browser.evaluate("new Promise((done) => setTimeout(done, 1000))");
-    }
+    go_to(&mut browser, "why");
+    take(&mut browser, "why-empty");
+    some_traffic(&gateway, &mut browser);
     for view in VIEWS {
         go_to(&mut browser, view);
         if view == "why" {
@@ -546,12 +575,52 @@ fn pictures_are_taken() {
     browser.wait("!document.querySelector(\"nav a[href='#config'].flagged\")");
     take(&mut browser, "restart");
     go_to(&mut browser, "proxy");
+    browser.click("[aria-controls=api-key]");
+    browser.wait_for_text(KEY);
+    browser.click("#lan");
+    browser.wait_for_text("Saved.");
+    take(&mut browser, "saved");
     browser.click(".keyline button:nth-child(3)");
     take(&mut browser, "dialog");
     browser.press("Escape", 27);
+    go_to(&mut browser, "keys");
+    browser.click("main .primary");
+    browser.fill("#name", "erin");
+    take(&mut browser, "create");
+    browser.press("Enter", 13);
+    browser.wait("!!document.querySelector('.made')");
+    take(&mut browser, "made");
+    browser.press("Escape", 27);
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+    browser.wait_for_text("Gateway lost");
+    browser.click("[aria-label='Disable alice']");
+    browser.wait_for_text("The gateway cannot be reached.");
+    take(&mut browser, "lost");
     browser.click("header button");
     browser.wait("document.activeElement?.id === 'token'");
     take(&mut browser, "login");
+}
+
+/// Requests of all kinds for twenty seconds.
+fn some_traffic(gateway: &Gateway, browser: &mut Browser) {
+    for (number, second) in (0..20).enumerate() {
+        for call in 0..(3 + number * 7 % 11) {
+            let key = ["sk-alice", "sk-alice", KEY, "sk-wrong"][(call + second) % 4];
+            status(gateway, key);
+            for fields in [
+                format!("Authorization: Bearer {KEY}\r\n"),
+                format!("Authorization: bearer {KEY}\r\n"),
+                String::new(),
+            ]
+            .iter()
+            .take(1 + call % 5)
+            {
+                gateway.exchange(format!("GET /v1/models HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
+            }
+        }
+        browser.evaluate("new Promise((done) => setTimeout(done, 1000))");
+    }
 }
 
 /// A config with something of everything.

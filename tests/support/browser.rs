@@ -99,15 +99,24 @@ impl Browser {
         self.wait("document.visibilityState === 'visible'");
     }
 
-    /// Writes a picture of the page, or its first 1,600 px, as PNG.
+    /// Writes a picture of the whole page as PNG, in a window that is as high as the page, so that what covers a window
+    /// covers the picture.
     pub(crate) fn photograph(&mut self, file: &Path) {
-        let height = self.evaluate("Math.min(document.documentElement.scrollHeight, 1600)");
-        let width = self.evaluate("innerWidth");
-        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
-        let picture =
-            self.order("Page.captureScreenshot", &json!({"captureBeyondViewport": true, "clip": clip}));
+        const MOST_HIGH: u64 = 8000;
+        let size = self.evaluate("[innerWidth, innerHeight, document.documentElement.scrollHeight]");
+        let [width, low, high] = [0, 1, 2].map(|at| size[at].as_u64().unwrap());
+        self.resize(width, high.min(MOST_HIGH));
+        self.evaluate("scrollTo(0, 0)");
+        let picture = self.order("Page.captureScreenshot", &json!({}));
+        self.resize(width, low);
         let bytes = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         std::fs::write(file, bytes).unwrap();
+    }
+
+    fn resize(&mut self, width: u64, height: u64) {
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.order("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     /// Gives an order and waits for its answer.
@@ -225,8 +234,7 @@ impl Browser {
 
     /// How large the window is, and whether it prefers dark colours.
     pub(crate) fn look(&mut self, width: u32, dark: bool) {
-        let metrics = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500});
-        self.order("Emulation.setDeviceMetricsOverride", &metrics);
+        self.resize(width.into(), 800);
         let scheme = json!({"name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" }});
         self.order("Emulation.setEmulatedMedia", &json!({"features": [scheme]}));
     }

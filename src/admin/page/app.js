@@ -18,6 +18,13 @@ const NOTICE_MS = 6000;
 const root = document.getElementById("app");
 const notices = document.getElementById("notices");
 
+/** Settles with the change that was asked for last. */
+let lastChange = Promise.resolve();
+
+/** How often the config was asked for, and which of the answers is shown. */
+let asked = 0;
+let shown = 0;
+
 /** What the views share. */
 const app = {
   config: null,
@@ -27,13 +34,22 @@ const app = {
   tell(message, kind = "good") {
     const notice = el("div", { class: `notice ${kind}` }, el("span", {}, message),
       button("×", () => notice.remove(), { "aria-label": text.dismiss }));
+    // What is said already is not said beside it.
+    for (const other of [...notices.children]) if (other.textContent === notice.textContent) other.remove();
     while (notices.children.length > 2) notices.firstChild.remove();
     notices.append(notice);
     if (kind === "good") setTimeout(() => notice.remove(), NOTICE_MS);
   },
 
-  /** Changes the config. If somebody else did, that is shown instead, and nothing is lost. */
-  async change(method, path, body) {
+  /** Changes the config, one change after the other: each is one of the file as the one before has left it. */
+  change(method, path, body) {
+    const done = lastChange.then(() => app.changeNow(method, path, body));
+    lastChange = done.catch(() => {});
+    return done;
+  },
+
+  /** If somebody else changed the config, that is shown instead, and nothing is lost. */
+  async changeNow(method, path, body) {
     try {
       const done = await change(method, path, app.config?.etag, body);
       app.tell(text.saved(done.generation));
@@ -69,9 +85,13 @@ const app = {
     app.tell(text.copied);
   },
 
-  /** Reads what is configured again, and shows it. */
+  /** Reads what is configured again, and shows it, unless something newer is shown by then. */
   async refresh() {
-    [app.config, app.status] = await Promise.all([call("/api/config"), call("/api/status")]);
+    const turn = ++asked;
+    const [config, status] = await Promise.all([call("/api/config"), call("/api/status")]);
+    if (turn < shown) return;
+    shown = turn;
+    Object.assign(app, { config, status });
     app.show();
   },
 
