@@ -309,6 +309,34 @@ fn a_config_that_cannot_be_used_and_a_gateway_that_is_gone_are_shown() {
     browser.wait_for_text("Generation 1, as read at the start");
 }
 
+/// Clients that take so many of the streams of events.
+fn streams(gateway: &Gateway, count: usize) -> Vec<Client> {
+    let open = || {
+        let mut client = Client::connect(gateway.admin());
+        client.send(format!(
+            "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        ));
+        client.read_head().starts_with("HTTP/1.1 200").then_some(client)
+    };
+    (0..count).map(|_| wait_for("a stream", open)).collect()
+}
+
+#[test]
+fn a_page_for_which_there_is_no_stream_says_so_and_comes_to_life_when_there_is() {
+    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let taken = streams(&gateway, 16);
+    let mut browser = Browser::start();
+    browser.open(&format!("http://{}/", gateway.admin()));
+    browser.fill("#token", TOKEN);
+    browser.press("Enter", 13);
+    browser.wait("document.querySelector('#state')?.textContent === 'Too many pages are open, trying again'");
+    choose(&mut browser, "#mode", "off");
+    browser.wait_for_text("In effect: off");
+    assert_eq!(status(&gateway, "wrong"), 200, "all but the live values works");
+    drop(taken);
+    browser.wait(LIVE);
+}
+
 /// A browser has six connections for one host (HTTP/1.1), and each page in front has a stream of events.
 #[test]
 fn more_tabs_than_a_browser_has_connections_are_all_served() {
@@ -326,18 +354,7 @@ fn more_tabs_than_a_browser_has_connections_are_all_served() {
     let notices = browser.text("#notices");
     assert_eq!(notices, "", "nothing was lost: nobody looked");
     // Of the nine, the one in front has a stream at the gateway, which has sixteen.
-    let streams: Vec<_> = (0..15)
-        .map(|_| {
-            wait_for("a stream", || {
-                let mut client = Client::connect(gateway.admin());
-                client.send(format!(
-                    "GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-                ));
-                client.read_head().starts_with("HTTP/1.1 200").then_some(client)
-            })
-        })
-        .collect();
-    assert_eq!(streams.len(), 15);
+    assert_eq!(streams(&gateway, 15).len(), 15);
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
