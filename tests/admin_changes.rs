@@ -178,6 +178,8 @@ fn keys_are_made_switched_off_and_removed() {
         ("PATCH /api/keys/bob", json!({"expires_at": "tomorrow"}), (400, "bad_request")),
         ("POST /api/keys", json!({"name": "x", "rate": 1}), (400, "bad_request")),
         ("POST /api/keys", json!({"name": ""}), (422, "rejected")),
+        // A browser could never name it in a URL.
+        ("POST /api/keys", json!({"name": ".."}), (422, "rejected")),
         ("PUT /api/keys/bob", json!({}), (405, "method_not_allowed")),
     ] {
         let response = change(admin, request, &body);

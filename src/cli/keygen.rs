@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::{print, print_error};
-use crate::policy::{Digest, KEY_NAME, generate_key, is_key_name, key_format};
+use crate::policy::{Digest, KEY_NAME, generate_key, is_name, key_format};
 
 /// Make a new key.
 ///
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn keygen(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if arguments.name.as_deref().is_some_and(|name| !is_key_name(name)) {
+    if arguments.name.as_deref().is_some_and(|name| !is_name(name)) {
         bail!("{KEY_NAME}");
     }
     let made = if arguments.name.is_some() { key_format::generate() } else { generate_key() };

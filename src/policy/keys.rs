@@ -26,17 +26,21 @@ use crate::secret::Secret;
 /// The longest key that can be configured, in bytes; a longer credential matches nothing and is not even hashed.
 pub const MAX_KEY_BYTES: usize = 4096;
 
-/// The longest name of a key, in bytes.
+/// The longest name of a key or an upstream, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
-/// What [`is_key_name`] asks for, in words.
-pub const KEY_NAME: &str =
-    "a key's name is 1 to 128 bytes without control characters, and without white space at its ends";
+/// What [`is_name`] asks of a key, in words.
+pub const KEY_NAME: &str = "a key's name is 1 to 128 bytes without control characters, without white space at its ends, \
+                            and not `.` or `..`";
 
-/// Whether a key may have this name: short enough for logs, and one line. White space at its ends is no part of a field's
-/// value (RFC 9110 §5.5): an upstream would take ` alice` for `alice`.
-pub fn is_key_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control) && name.trim() == name
+/// Whether a key or an upstream may have this name: short enough for logs, and one line. White space at its ends is no part
+/// of a field's value (RFC 9110 §5.5): an upstream would take ` alice` for `alice`. `.` and `..` cannot be named in a URL: a
+/// browser takes them out of every path, however they are written (RFC 3986 §5.2.4, WHATWG URL).
+pub fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && !name.chars().any(char::is_control)
+        && name.trim() == name
+        && ![".", ".."].contains(&name)
 }
 
 /// A new key: `sk-` and 32 lower-case hex digits, 128 bits from the system's random source.
@@ -57,6 +61,17 @@ pub fn generate_key() -> Result<Secret, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_short_one_line_and_has_a_url() {
+        let long = "x".repeat(128);
+        for name in ["alice", "o'n \"q\" #: x", "ünï", "a/b", "...", ".a", "%2e%2e", &long] {
+            assert!(is_name(name), "{name:?}");
+        }
+        for name in ["", ".", "..", " a", "a\u{a0}", "a\nb", "a\u{7f}", &(long.clone() + "x")] {
+            assert!(!is_name(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn generated_keys_have_their_form_and_differ() {

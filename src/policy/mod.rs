@@ -29,7 +29,7 @@ pub use handle::PolicyHandle;
 pub use keys::{
     AddressRange, Digest, DuplicateKey, KEY_NAME, KeyId, KeyRecord, KeyRules, KeyState, KeyTable,
     MAX_KEY_BYTES, NewKey, ParseDigestError, PathRule, Period, Rate, Resemblance, Retired, RetiredKeys,
-    RulesId, generate_key, is_key_name,
+    RulesId, generate_key, is_name,
 };
 pub use limits::{ConnectionLimits, RequestLimits};
 pub use listen::{AdminListen, Exposure, ListenAddress, Startup, TlsStartup};

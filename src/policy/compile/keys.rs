@@ -4,9 +4,7 @@ use super::key_rules::RuleCompiler;
 use crate::clock::UnixSeconds;
 use crate::config::{self, Config, SecretOrigin};
 use crate::policy::key_format::PublicId;
-use crate::policy::keys::{
-    Digest, DuplicateKey, KEY_NAME, KeyId, KeyTable, MAX_KEY_BYTES, NewKey, is_key_name,
-};
+use crate::policy::keys::{Digest, DuplicateKey, KEY_NAME, KeyId, KeyTable, MAX_KEY_BYTES, NewKey, is_name};
 use crate::problem::{FieldPath, Place, Problem};
 
 /// More problems than anyone reads at once: then the rest of a file of keys is not looked at.
@@ -105,7 +103,7 @@ impl KeyCompiler<'_> {
             let message = "`api_key` is the name of the primary key, `proxy.api_key`";
             self.problems
                 .push(Problem::error(at.field("name"), message).with_help("give this key another name"));
-        } else if !is_key_name(&key.name) {
+        } else if !is_name(&key.name) {
             self.problems
                 .push(Problem::error(at.field("name"), KEY_NAME).with_help("say whose key it is: `alice`"));
         }

@@ -93,6 +93,18 @@ routes:
 }
 
 #[test]
+fn what_a_url_cannot_name_is_no_name() {
+    for upstream in ["..", ".", "''", "\"a\\n\""] {
+        let text = format!("upstreams: {{{upstream}: {{peers: ['127.0.0.1:1']}}}}");
+        let found = problems(&text);
+        assert!(found.iter().any(|one| one.contains("an upstream's name is")), "{text}: {found:?}");
+    }
+    let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let found = problems(&format!("keys: [{{name: .., digest: '{digest}'}}]"));
+    assert!(found.iter().any(|one| one.contains("a key's name is")), "{found:?}");
+}
+
+#[test]
 fn an_api_key_that_cannot_arrive_is_refused_and_not_repeated() {
     for key in [" ", " sk-x", "sk-x\t", "sk-\u{e4}", "sk-\n"] {
         let mut config = config(GOOD);

@@ -10,6 +10,7 @@ use super::is_host;
 use super::tls::{LOOK_AT_CERTIFICATE, unusable};
 use crate::config;
 use crate::policy::certificates::{authorities_der, client_certificate};
+use crate::policy::keys::is_name;
 use crate::policy::upstreams::{
     ClientCertificate, PeerAddress, PeerSpec, Protocol, UpstreamSpec, is_host_name,
 };
@@ -34,6 +35,10 @@ fn compile_upstream(
     path: &FieldPath,
     problems: &mut Vec<Problem>,
 ) -> UpstreamSpec {
+    if !is_name(name) {
+        let message = "an upstream's name is as a key's: 1 to 128 bytes without control characters, without white space at its ends, and not `.` or `..`";
+        problems.push(Problem::error(path.clone(), message).with_help("say what is there: `openai`"));
+    }
     let peers = compile_peers(name, upstream, path.field("peers"), problems);
     let sni = upstream.sni.clone().filter(|sni| {
         let valid = is_host_name(sni);

@@ -31,7 +31,7 @@ pub struct RulesId(pub(super) u32);
 /// A key to be added.
 #[derive(Clone, Copy, Debug)]
 pub struct NewKey<'a> {
-    /// See [`KeyRecord`]; one that `is_key_name`.
+    /// See [`KeyRecord`]; one that `is_name`.
     pub name: &'a str,
     /// SHA-256 of the key.
     pub digest: Digest,
