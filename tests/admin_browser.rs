@@ -234,11 +234,20 @@ fn a_key_is_made_shown_once_and_disabled() {
     browser.click("dialog [type=submit]");
     browser.wait("!document.body.innerText.includes('expired')");
     assert_eq!(status(&gateway, &key), 200);
-    // When a key was last used is told when the table is looked at.
-    go_to(&mut browser, "proxy");
-    go_to(&mut browser, "keys");
-    let row = "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.includes('alice'))";
-    browser.wait(&format!("{row}?.querySelector('[data-label=\"Last used\"]').innerText.includes('20')"));
+    // When a key was last used is seen as it is used, and that it has ended, as it ends.
+    let bob = crate::admin_changes::changed(gateway.admin(), "POST /api/keys", &json!({"name": "bob"}));
+    let cell = |name: &str, column: &str| {
+        format!(
+            "[...document.querySelectorAll('tbody tr')].find((row) => row.innerText.includes('{name}'))\
+             ?.querySelector('[data-label=\"{column}\"]').innerText"
+        )
+    };
+    browser.wait(&format!("{} === 'not yet'", cell("bob", "Last used")));
+    assert_eq!(status(&gateway, bob["key"].as_str().unwrap()), 200);
+    browser.wait(&format!("{}.includes('20')", cell("bob", "Last used")));
+    let soon = (chrono::Utc::now() + chrono::TimeDelta::seconds(3)).to_rfc3339();
+    crate::admin_changes::changed(gateway.admin(), "PATCH /api/keys/bob", &json!({"expires_at": soon}));
+    browser.wait(&format!("{} === 'expired'", cell("bob", "State")));
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
@@ -394,16 +403,20 @@ const SHIFTS: &str = "window.shifts = []; window.parts = 0; \
      ReadableStreamDefaultReader.prototype.read = async function () { \
        const part = await read.call(this); parts += 1; return part; };";
 
+/// How many keys of the table were used.
+const USED_KEYS: &str = "document.querySelectorAll('[data-label=\"Last used\"] time').length";
+
 /// Until it is drawn.
 const DRAWN: &str =
     "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))";
 
 #[test]
 fn nothing_moves_while_a_view_is_loaded_and_the_first_events_come() {
-    let gateway = Gateway::start(&administered("strict", &Origin::start()));
+    let origin = RunningOrigin::start();
+    let gateway = Gateway::start(&pictured(&origin));
     let mut browser = logged_in(&gateway);
     browser.order("Page.addScriptToEvaluateOnNewDocument", &json!({"source": SHIFTS}));
-    for width in [1280, 390] {
+    for (width, key) in [(1280, KEY), (390, "sk-alice")] {
         browser.look(width, false);
         for view in VIEWS {
             status(&gateway, "wrong");
@@ -411,6 +424,12 @@ fn nothing_moves_while_a_view_is_loaded_and_the_first_events_come() {
             browser.order("Page.reload", &json!({}));
             browser.wait("window.parts >= 1 && document.readyState === 'complete'");
             status(&gateway, "wrong");
+            if view == "keys" {
+                // For the first time, while it is looked at.
+                let used = browser.evaluate(USED_KEYS);
+                assert_eq!(status(&gateway, key), 200);
+                browser.wait(&format!("{USED_KEYS} > {used}"));
+            }
             browser.wait("parts >= 3");
             browser.wait(DRAWN);
             let texts = browser.evaluate("document.querySelector('main').innerText.length");

@@ -102,6 +102,32 @@ fn a_stream_tells_what_happens_and_what_was_missed() {
 }
 
 #[test]
+fn a_stream_tells_of_a_key_when_something_about_it_is_other() {
+    let origin = Origin::start();
+    let digest = keygate::policy::Digest::of(b"sk-alice");
+    let keys = format!("keys: [{{name: alice, digest: '{digest}'}}]\n");
+    let gateway = Gateway::start(&(administered("strict", &origin) + &keys));
+    let mut stream = Stream::open(gateway.admin(), "");
+    let of = |data: &Value, name: &str| {
+        data["keys"].as_array().unwrap().iter().find(|key| key["name"] == name).cloned()
+    };
+    let mut next = |what: &str, wanted: &dyn Fn(&Value) -> bool| {
+        stream.find(what, |(event, _, data)| event == "live" && wanted(data)).2
+    };
+    let first = next("the first", &|_| true);
+    assert_eq!(first["keys"].as_array().unwrap().len(), 2, "all: {first}");
+    assert_eq!(of(&first, "api_key").unwrap()["last_used_at"], Value::Null);
+    assert_eq!(next("a quiet second", &|_| true)["keys"], json!([]));
+    let used = format!("GET / HTTP/1.1\r\nHost: x\r\nx-api-key: {KEY}\r\n\r\n");
+    assert_eq!(gateway.exchange(used).status, 200);
+    let seen = next("its use", &|data| of(data, "api_key").is_some());
+    assert!(
+        of(&seen, "api_key").unwrap()["last_used_at"].is_string() && of(&seen, "alice").is_none(),
+        "{seen}"
+    );
+}
+
+#[test]
 fn streams_are_limited_and_end_with_the_gateway() {
     let origin = Origin::start();
     let mut gateway = Gateway::start(&administered("strict", &origin));

@@ -1,6 +1,6 @@
 //! `GET /api/keys`: who may use the gateway. Never a key or a digest: names, public ids, limits, when each was last used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::reply::Refusal;
 use super::{Api, Order};
 use crate::clock::{self, UnixSeconds};
-use crate::limit::{LastUsed, Ledger};
-use crate::policy::{KeyId, Rate, Snapshot};
+use crate::limit::Ledger;
+use crate::policy::{KeyId, KeyRecord, Rate, Snapshot};
 
 /// As many as anyone looks at; the number of all is told beside them.
 const MOST_KEYS: usize = 1000;
@@ -29,18 +29,26 @@ pub(super) struct Keys {
 struct Key {
     name: String,
     public_id: Option<String>,
-    state: Standing,
     not_before: Option<UnixSeconds>,
     expires_at: Option<UnixSeconds>,
-    /// Until when the digest that it had before counts, and when that one was last used.
+    /// Until when the digest that it had before counts.
     previous_until: Option<UnixSeconds>,
-    previous_last_used_at: Option<UnixSeconds>,
-    /// With either digest, since the gateway was started.
-    last_used_at: Option<UnixSeconds>,
+    #[serde(flatten)]
+    lately: Lately,
     rate: Option<RateShown>,
     max_concurrent: Option<u32>,
     /// Whether it can be changed here: it stands in the config file itself.
     editable: bool,
+}
+
+/// What changes about a key though nobody changes the config.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Lately {
+    state: Standing,
+    /// With either digest, since the gateway was started.
+    last_used_at: Option<UnixSeconds>,
+    /// When the digest that it had before was last used.
+    previous_last_used_at: Option<UnixSeconds>,
 }
 
 /// So many requests in each period, and how many of them at once.
@@ -58,7 +66,7 @@ impl From<Rate> for RateShown {
 }
 
 /// Whether a key may be used now.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
     Active,
@@ -84,34 +92,40 @@ fn names(config: &Value) -> HashSet<&str> {
 
 impl Keys {
     fn of(policy: &Snapshot, used: &Ledger, editable: &HashSet<&str>, now: UnixSeconds) -> Self {
-        let looked_at = Look {
-            policy,
-            last_used: &used.last_used,
-            previous: policy.keys.previous().map(|(previous, owner)| (owner, previous)).collect(),
-            editable,
-            now,
-        };
-        let keys = policy.keys.iter().take(MOST_KEYS);
-        let keys = keys.filter_map(|(id, _)| Key::of(id, &looked_at)).collect();
-        Self { total: policy.keys.len(), keys }
+        let keys = shown(policy).map(|(id, record)| {
+            let previous = policy.keys.previous_of(id).and_then(|previous| policy.keys.record(previous));
+            Key {
+                name: record.name().to_owned(),
+                public_id: record.public_id.map(|id| id.to_string()),
+                not_before: record.not_before,
+                expires_at: record.expires_at,
+                previous_until: previous.and_then(|previous| previous.previous_until),
+                lately: Lately::of(id, &record, policy, used, now),
+                rate: record.rules.rate.map(RateShown::from),
+                max_concurrent: record.rules.max_concurrent,
+                editable: editable.contains(record.name()),
+            }
+        });
+        Self { total: policy.keys.len(), keys: keys.collect() }
     }
 }
 
-/// What is known when the keys are looked at.
-struct Look<'a> {
-    policy: &'a Snapshot,
-    last_used: &'a LastUsed,
-    /// The digest that a key had before, if that still stands in the config.
-    previous: HashMap<KeyId, KeyId>,
-    /// The names of the keys that can be changed here.
-    editable: &'a HashSet<&'a str>,
-    now: UnixSeconds,
+fn shown(policy: &Snapshot) -> impl Iterator<Item = (KeyId, KeyRecord<'_>)> {
+    policy.keys.iter().take(MOST_KEYS)
 }
 
-impl Key {
-    fn of(id: KeyId, look: &Look<'_>) -> Option<Self> {
-        let (keys, now) = (&look.policy.keys, look.now);
-        let record = keys.record(id)?;
+impl Lately {
+    /// Of each key that is listed, by name.
+    pub(super) fn all(
+        policy: &Snapshot,
+        used: &Ledger,
+        now: UnixSeconds,
+    ) -> impl Iterator<Item = (String, Self)> {
+        shown(policy)
+            .map(move |(id, record)| (record.name().to_owned(), Self::of(id, &record, policy, used, now)))
+    }
+
+    fn of(id: KeyId, record: &KeyRecord<'_>, policy: &Snapshot, used: &Ledger, now: UnixSeconds) -> Self {
         let state = if !record.enabled {
             Standing::Disabled
         } else if record.not_before.is_some_and(|begin| now < begin) {
@@ -121,20 +135,9 @@ impl Key {
         } else {
             Standing::Active
         };
-        let previous = look.previous.get(&id).copied();
-        let previous_last_used_at = previous.and_then(|previous| look.last_used.of(previous));
-        Some(Self {
-            name: record.name().to_owned(),
-            public_id: record.public_id.map(|id| id.to_string()),
-            state,
-            not_before: record.not_before,
-            expires_at: record.expires_at,
-            previous_until: previous.and_then(|previous| keys.record(previous)?.previous_until),
-            previous_last_used_at,
-            last_used_at: look.last_used.of(id).max(previous_last_used_at),
-            rate: record.rules.rate.map(RateShown::from),
-            max_concurrent: record.rules.max_concurrent,
-            editable: look.editable.contains(record.name()),
-        })
+        let previous = policy.keys.previous_of(id);
+        let previous_last_used_at = previous.and_then(|previous| used.last_used.of(previous));
+        let last_used_at = used.last_used.of(id).max(previous_last_used_at);
+        Self { state, last_used_at, previous_last_used_at }
     }
 }

@@ -1,19 +1,25 @@
 //! The `live` event: what the gateway does now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::admin::keys::Lately;
 use crate::admin::upstreams::Address;
 use crate::admin::{Api, Outcome};
 use crate::clock::{self, UnixSeconds};
 use crate::telemetry::cells::Reading;
 use crate::upstream::Fleet;
 
-/// What was read for the event before, by the name of the upstream; the gateway's own has none.
+/// What was read for the event before.
 #[derive(Default)]
-pub(super) struct Before(BTreeMap<Arc<str>, Reading>);
+pub(super) struct Before {
+    /// By the name of the upstream; the gateway's own has none.
+    times: BTreeMap<Arc<str>, Reading>,
+    /// Of each key that is listed, by name.
+    keys: HashMap<String, Lately>,
+}
 
 #[derive(Serialize)]
 pub(super) struct Live {
@@ -31,6 +37,15 @@ pub(super) struct Live {
     in_flight: i64,
     own_time: Durations,
     upstreams: Vec<Upstream>,
+    /// Those of the keys that are listed about which something is other than in the event before; all in the first.
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    name: String,
+    #[serde(flatten)]
+    lately: Lately,
 }
 
 #[derive(Serialize)]
@@ -69,10 +84,13 @@ impl Live {
         let handles = &api.handles;
         let totals = handles.metrics.totals();
         let last = handles.reloads.last();
+        let at = clock::now();
         let (mut generation, mut effective_mode, mut peers) = (0, String::new(), BTreeMap::new());
-        handles.in_force.show(&mut |policy, fleet, _| {
+        let mut keys = HashMap::new();
+        handles.in_force.show(&mut |policy, fleet, used| {
             (generation, effective_mode) = (policy.generation, policy.mode.to_string());
             peers = peers_of(fleet);
+            keys = Lately::all(policy, used, at).collect();
         });
         let upstreams = totals.upstreams.into_iter().map(|upstream| Upstream {
             peers: peers.remove(&*upstream.name).unwrap_or_default(),
@@ -82,7 +100,7 @@ impl Live {
         });
         Self {
             upstreams: upstreams.collect(),
-            at: clock::now(),
+            at,
             started: handles.process.started,
             generation,
             effective_mode,
@@ -94,6 +112,7 @@ impl Live {
             connections: handles.connections.count(),
             in_flight: handles.requests.count(),
             own_time: before.durations(&"".into(), totals.own_time),
+            keys: before.changed(keys),
         }
     }
 }
@@ -113,15 +132,21 @@ fn peers_of(fleet: &Fleet) -> BTreeMap<String, Vec<Peer>> {
 
 impl Before {
     fn durations(&mut self, name: &Arc<str>, now: Reading) -> Durations {
-        let before = self.0.get(name);
+        let before = self.times.get(name);
         let durations = Durations {
             count: now.buckets.last().map_or(0, |(_, count)| *count),
             sum_seconds: now.sum,
             p50_seconds: before.and_then(|before| quantile(before, &now, 0.5)),
             p99_seconds: before.and_then(|before| quantile(before, &now, 0.99)),
         };
-        self.0.insert(Arc::clone(name), now);
+        self.times.insert(Arc::clone(name), now);
         durations
+    }
+
+    fn changed(&mut self, keys: HashMap<String, Lately>) -> Vec<Key> {
+        let before = std::mem::replace(&mut self.keys, keys);
+        let changed = self.keys.iter().filter(|(name, lately)| before.get(*name) != Some(*lately));
+        changed.map(|(name, lately)| Key { name: name.clone(), lately: lately.clone() }).collect()
     }
 }
 

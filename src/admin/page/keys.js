@@ -18,11 +18,19 @@ export function create(app) {
   const body = el("tbody", { role: "rowgroup" });
   const total = el("p", { class: "hint" });
   const add = button(said.create, () => askForName(app), { class: "primary" });
+  const rows = new Map();
+  const told = new Map();
+  let asked = 0;
   const read = () => app.attempt(async () => {
+    const turn = ++asked;
+    told.clear();
     const answer = await call("/api/keys");
+    if (turn !== asked) return;
     total.textContent = [said.total(answer.keys.length, answer.total), said.since(when(app.status.started))].join(" · ");
     const focused = document.activeElement?.id;
-    put(body, answer.keys.map((key) => row(app, key)));
+    rows.clear();
+    for (const key of answer.keys) rows.set(key.name, row(app, { ...key, ...told.get(key.name) }));
+    put(body, [...rows.values()].map(({ node }) => node));
     // Whoever stood on a button of the table stands there again.
     if (focused) document.getElementById(focused)?.focus();
   });
@@ -35,25 +43,43 @@ export function create(app) {
       add.disabled = Boolean(config.not_editable);
       read();
     },
+    live({ keys }) {
+      for (const key of keys) {
+        // It may come before the answer that it is newer than.
+        told.set(key.name, key);
+        rows.get(key.name)?.show(key);
+      }
+    },
   };
 }
 
 function row(app, key) {
-  const { name, public_id, state, expires_at, last_used_at, editable } = key;
-  const disabled = state === "disabled";
+  const { name, public_id, expires_at, editable } = key;
+  const disabled = key.state === "disabled";
   const turn = button(disabled ? said.enable : said.disable, () =>
     app.attempt(() => app.change("PATCH", pathOf(name), { enabled: disabled })), { id: `turn ${name}`, "aria-label": `${disabled ? said.enable : said.disable} ${name}` });
   const end = button(said.end, () => askForEnd(app, name, expires_at), { id: `end ${name}`, "aria-label": `${said.end} ${name}` });
   const remove = button(said.remove, () =>
     ask(said.removeTitle(name), said.remove, text.cancel, el("p", {}, said.removeHint),
       () => app.change("DELETE", pathOf(name))), { id: `remove ${name}`, "aria-label": `${said.remove} ${name}` });
-  return tableRow(said.columns, [name, public_id && el("p", { class: "hint" }, el("code", {}, public_id)), previous(key)], [
-    el("span", { class: `tag ${LOOKS[state]}` }, said.states[state]),
-    limits(key),
-    last_used_at ? moment(last_used_at) : said.unused,
-    expires(key),
+  const state = el("span", {});
+  const used = el("div", { class: "used" });
+  const before = el("div", {});
+  const validity = el("div", {});
+  const show = (lately) => {
+    const now = { ...key, ...lately };
+    state.className = `tag ${LOOKS[now.state]}`;
+    state.textContent = said.states[now.state];
+    put(used, now.last_used_at ? moment(now.last_used_at) : said.unused);
+    put(before, previous(now));
+    put(validity, expires(now));
+  };
+  show();
+  const node = tableRow(said.columns, [name, public_id && el("p", { class: "hint" }, el("code", {}, public_id)), before], [
+    state, limits(key), used, validity,
     editable ? el("div", { class: "actions" }, end, turn, remove) : el("span", { class: "hint" }, name === PRIMARY ? said.primary : said.elsewhere),
   ]);
+  return { node, show };
 }
 
 function moment(iso) {

@@ -226,6 +226,13 @@ impl KeyTable {
         keys.map(|(at, record)| (KeyId(at as u32), self.view(record)))
     }
 
+    /// The digest that the key `id` had before, where it was added right after the key, as the config's are.
+    pub fn previous_of(&self, id: KeyId) -> Option<KeyId> {
+        let next = KeyId(id.0.checked_add(1)?);
+        let record = self.records.get(next.position())?;
+        (record.is_previous && record.refers_to == id.0).then_some(next)
+    }
+
     /// Every digest that a key had before, and the key.
     pub fn previous(&self) -> impl Iterator<Item = (KeyId, KeyId)> {
         let previous = self.records.iter().enumerate().filter(|(_, record)| record.is_previous);
@@ -325,9 +332,12 @@ mod tests {
         let (found, record) = table.find(b"old").unwrap();
         assert_eq!((record.name(), record.expires_at), ("a", Some(UnixSeconds(100))));
         assert_eq!(table.previous().collect::<Vec<_>>(), [(found, id)]);
+        assert_eq!((table.previous_of(id), table.previous_of(found)), (Some(found), None));
         assert_eq!(record.previous_until, Some(UnixSeconds(100)));
         assert_eq!(table.find(b"new").unwrap().1.expires_at, None);
         assert_eq!((table.len(), table.iter().count(), table.positions()), (1, 1, 2));
+        let other = table.insert(new("b", Digest::of(b"other"))).unwrap();
+        assert_eq!((table.previous_of(other), table.previous_of(id)), (None, Some(found)));
     }
 
     #[test]
