@@ -1,7 +1,8 @@
 //! What cannot change while the gateway runs: listeners and threads; and who can reach them.
 
 use super::AccessLogSpec;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::ConnectionLimits;
 
@@ -61,16 +62,24 @@ impl AdminListen {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
-    /// Whether a connection to `address` ends at this listener. Of one on every address only loopback is known for sure.
+    /// Whether a connection to `address` ends at this listener, as far as this machine knows: an address that something
+    /// before it translates is not seen.
     pub fn is_at(&self, address: SocketAddr) -> bool {
+        if self.address.port() != address.port() {
+            return false;
+        }
         let (own, other) = (self.address.ip().to_canonical(), address.ip().to_canonical());
         // To connect to the unspecified address is to connect to loopback.
-        let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-        let same_ip = own == other
-            || (own.is_unspecified() && is_here(other))
-            || (other.is_unspecified() && is_here(own));
-        self.address.port() == address.port() && same_ip
+        own == other
+            || (own.is_unspecified() && (other.is_unspecified() || is_of_this_machine(other)))
+            || (other.is_unspecified() && (own.is_loopback() || own.is_unspecified()))
     }
+}
+
+/// Whether an interface has this address now: only to such a one can a socket be bound. What cannot be tried, for want of
+/// descriptors say, may be one.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).map_or_else(|error| error.kind() != ErrorKind::AddrNotAvailable, |_| true)
 }
 
 /// The part of TLS that needs a restart to change; certificates do not.
@@ -181,7 +190,8 @@ mod tests {
             ("127.0.0.1:8046", "127.0.0.1:8047"),
             ("127.0.0.1:8046", "127.0.0.2:8046"),
             ("127.0.0.1:8046", "10.0.0.1:8046"),
-            ("0.0.0.0:8046", "10.0.0.1:8046"),
+            ("0.0.0.0:8046", "198.51.100.7:8046"),
+            ("[::]:8046", "[2001:db8::7]:8046"),
             ("10.0.0.1:8046", "0.0.0.0:8046"),
         ] {
             assert!(!is_at(own, other), "{own} {other}");
