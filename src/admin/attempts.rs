@@ -1,8 +1,8 @@
 //! A limit on guessing the token: a few wrong ones, then one a second, for each client address (IPv6: each /64).
 //!
 //! The right token passes whatever was tried before: somebody else behind the same address, or the operator's own slips,
-//! must not shut the operator out in the hour of need. So the limit does not hide whether a guess was right; it keeps the
-//! log and the processor from a flood of them. What makes guessing hopeless is the token: at least 16 characters.
+//! must not shut the operator out in the hour of need. But it has to wait as a wrong one has to, so that nobody learns
+//! sooner that a guess was wrong than that it was right: each connection tries one a second, and an address has 32.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -30,12 +30,18 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
+    /// How long the next token of this client, right or wrong, has to wait before it is looked at.
+    pub(super) fn delay(&self, client: IpAddr, now: Instant) -> Option<Duration> {
+        let paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+        paid_at.get(&network(client)).is_some_and(|paid_at| is_over(*paid_at, now)).then_some(PER_ATTEMPT)
+    }
+
     /// Counts a wrong token.
     pub(super) fn wrong(&self, client: IpAddr, now: Instant) -> Refusal {
         let client = network(client);
         let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
         let before = paid_at.get(&client).copied().unwrap_or(now).max(now);
-        if before.duration_since(now) > PER_ATTEMPT * (BURST - 1) {
+        if is_over(before, now) {
             return Refusal::TooManyAttempts;
         }
         if paid_at.len() >= MOST_CLIENTS {
@@ -49,6 +55,11 @@ impl Attempts {
     }
 }
 
+/// More than the burst is owed.
+fn is_over(paid_at: Instant, now: Instant) -> bool {
+    paid_at.saturating_duration_since(now) > PER_ATTEMPT * (BURST - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,8 +71,12 @@ mod tests {
         let (attempts, start) = (Attempts::default(), Instant::now());
         let wrong = |now| attempts.wrong(CLIENT, now);
         for _ in 0..BURST {
+            assert_eq!(attempts.delay(CLIENT, start), None);
             assert_eq!(wrong(start), Refusal::TokenWrong);
         }
+        assert_eq!(attempts.delay(CLIENT, start), Some(PER_ATTEMPT));
+        assert_eq!(attempts.delay(CLIENT, start + PER_ATTEMPT), None);
+        assert_eq!(attempts.delay([10, 0, 0, 1].into(), start), None, "another client");
         assert_eq!(wrong(start), Refusal::TooManyAttempts);
         assert_eq!(wrong(start + PER_ATTEMPT), Refusal::TokenWrong);
         assert_eq!(wrong(start + PER_ATTEMPT), Refusal::TooManyAttempts);

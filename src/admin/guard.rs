@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -28,7 +28,15 @@ pub(super) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match admit(&api, client.ip(), &request) {
+    let delay = request
+        .headers()
+        .contains_key(header::AUTHORIZATION)
+        .then(|| api.attempts.delay(client.ip(), Instant::now()))
+        .flatten();
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
+    let mut response = match admit(&api, client.ip(), &request, delay) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -36,7 +44,7 @@ pub(super) async fn check(
     response
 }
 
-fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
+fn admit(api: &Api, client: IpAddr, request: &Request, waited: Option<Duration>) -> Result<(), Refusal> {
     let listen = api.handles.process.admin;
     let host = own_host(request.headers(), listen.address.ip(), |name| api.is_certified(name))?;
     // A target in absolute form has a host too, which counts (RFC 9112 §3.2.2).
@@ -54,6 +62,9 @@ fn admit(api: &Api, client: IpAddr, request: &Request) -> Result<(), Refusal> {
     let presented = bearer(request.headers()).ok_or(Refusal::TokenMissing)?;
     if token.is(presented) {
         return Ok(());
+    }
+    if waited.is_some() {
+        return Err(Refusal::TooManyAttempts);
     }
     let refusal = api.attempts.wrong(client, Instant::now());
     if refusal == Refusal::TokenWrong {
