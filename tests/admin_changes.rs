@@ -189,6 +189,48 @@ fn keys_are_made_switched_off_and_removed() {
 }
 
 #[test]
+fn the_log_has_a_line_for_each_change_and_none_for_what_is_refused() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&commented(&origin));
+    let admin = gateway.admin();
+    let peer = format!("PATCH /api/upstreams/origin/peers/{}", origin.address);
+    for (request, body, line) in [
+        ("PUT /api/config/auth_mode", json!({"auth_mode": "off"}), "`proxy.auth_mode` is now `off`"),
+        (
+            "PUT /api/config/allow_lan_access",
+            json!({"allow_lan_access": false}),
+            "`proxy.allow_lan_access` is now `false`",
+        ),
+        (
+            "PUT /api/config/api_key",
+            json!({"api_key": "sk-another0123456789", "keep_old_seconds": 60}),
+            "`proxy.api_key` is another; the old one counts for 60 s",
+        ),
+        ("POST /api/config/api_key/regenerate", json!({}), "`proxy.api_key` is another"),
+        ("POST /api/keys", json!({"name": "eve\" x"}), r#"key "eve\" x" added"#),
+        ("PATCH /api/keys/alice", json!({"enabled": false}), r#"key "alice" disabled"#),
+        (
+            "PATCH /api/keys/alice",
+            json!({"enabled": true, "expires_at": "2031-01-31T00:00:00Z"}),
+            r#"key "alice" enabled expires at 2031-01-31T00:00:00Z"#,
+        ),
+        ("PATCH /api/keys/alice", json!({"expires_at": null}), r#"key "alice" does not expire"#),
+        ("DELETE /api/keys/bob", Value::Null, r#"key "bob" removed"#),
+        (&peer, json!({"drain": true}), "of upstream \"origin\" gets no new requests"),
+        (&peer, json!({"drain": false}), "of upstream \"origin\" gets requests again"),
+    ] {
+        let lines = |log: &[String]| log.iter().filter(|one| one.contains(": 127.0.0.1:")).count();
+        let before = lines(&gateway.program().log());
+        assert_eq!(send(admin, request, "", &body.to_string()).status, 428);
+        changed(admin, request, &body);
+        gateway.program().wait_for_log("who changed what", |one| {
+            one.contains("admin: 127.0.0.1:") && one.trim_end().ends_with(line)
+        });
+        assert_eq!(lines(&gateway.program().log()), before + 1, "{request}");
+    }
+}
+
+#[test]
 fn what_is_refused_changes_nothing_and_says_why() {
     let origin = Origin::start();
     let gateway = Gateway::start(&commented(&origin));
