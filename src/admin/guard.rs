@@ -19,7 +19,7 @@ use super::listener::Client;
 use super::page;
 use super::reply::Refusal;
 
-/// The one path with data that needs no token: what it tells is for scrapers, which are on this machine too.
+/// The one path with data that needs no token on this machine, for the scraper beside the gateway.
 const METRICS_PATH: &str = "/metrics";
 
 pub(super) async fn check(
@@ -55,7 +55,7 @@ fn admit(api: &Api, client: IpAddr, request: &Request, waited: Option<Duration>)
     if !(page::has(path) && opens_document(request.method(), request.headers())) {
         same_site(request.headers(), if listen.tls { "https://" } else { "http://" }, host)?;
     }
-    if path == METRICS_PATH || page::has(path) {
+    if is_free(path, client) {
         return Ok(());
     }
     let token = api.token().ok_or(Refusal::NoTokenConfigured)?;
@@ -72,6 +72,10 @@ fn admit(api: &Api, client: IpAddr, request: &Request, waited: Option<Duration>)
         log::warn!("admin: {client}: a wrong token");
     }
     Err(refusal)
+}
+
+fn is_free(path: &str, client: IpAddr) -> bool {
+    page::has(path) || (path == METRICS_PATH && client.to_canonical().is_loopback())
 }
 
 /// The `Host` of the request, which must be this machine by a name of its own: a certified one, or an address, for no
@@ -201,6 +205,23 @@ mod tests {
             assert!(!opens_document(&Method::GET, &headers(&[&link[..], &[more]].concat())), "{more:?}");
         }
         assert!(!opens_document(&Method::GET, &headers(&[])));
+    }
+
+    #[test]
+    fn metrics_are_free_on_this_machine_and_the_page_everywhere() {
+        let free = |path, client: &str| is_free(path, client.parse().unwrap());
+        for client in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(
+                free("/metrics", client) && free("/", client) && !free("/api/status", client),
+                "{client}"
+            );
+        }
+        for client in ["10.0.0.1", "fe80::1", "::ffff:10.0.0.1", "0.0.0.0"] {
+            assert!(
+                !free("/metrics", client) && free("/", client) && !free("/api/status", client),
+                "{client}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | route | does | in |
 //! |---|---|---|
 //! | `GET /`, `GET /page/…` | the page for people, without a token | `page` |
-//! | `GET /metrics` | metrics in the Prometheus text format, without a token | `metrics` |
+//! | `GET /metrics` | metrics in the Prometheus text format, on this machine without a token | `metrics` |
 //! | `GET /api/status` | what is in force, and why | `status` |
 //! | `GET /api/keys` | who may use the gateway | `keys` |
 //! | `GET /api/upstreams` | where requests go | `upstreams` |
