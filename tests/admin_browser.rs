@@ -293,11 +293,14 @@ fn a_config_that_cannot_be_used_and_a_gateway_that_is_gone_are_shown() {
     let admin = format!("listen: '{}'", gateway.admin());
     std::fs::write(gateway.file(), administered("strict", &origin).replace("listen: '127.0.0.1:0'", &admin))
         .unwrap();
+    browser.look(390, false);
+    let header = "document.querySelector('header').offsetHeight";
+    let high = browser.evaluate(header);
     gateway.signal("TERM");
     assert!(gateway.wait().success());
     browser.wait_for_text("Gateway lost");
+    assert_eq!(browser.evaluate(header), high, "nothing moves for that");
     // It is seen from the end of the page too, and what cannot be done is said once.
-    browser.look(390, false);
     go_to(&mut browser, "keys");
     for _ in 0..2 {
         browser.click("main .primary");
@@ -338,7 +341,7 @@ fn a_page_for_which_there_is_no_stream_says_so_and_comes_to_life_when_there_is()
     browser.open(&format!("http://{}/", gateway.admin()));
     browser.fill("#token", TOKEN);
     browser.press("Enter", 13);
-    browser.wait("document.querySelector('#state')?.textContent === 'Too many pages are open, trying again'");
+    browser.wait("document.querySelector('#state')?.textContent === 'Too many pages, retrying'");
     choose(&mut browser, "#mode", "off");
     browser.wait_for_text("In effect: off");
     assert_eq!(status(&gateway, "wrong"), 200, "all but the live values works");
@@ -466,6 +469,55 @@ fn every_view_fits_a_phone_and_can_be_read_in_both_themes() {
     }
     assert_eq!(browser.complaints(), [""; 0]);
 }
+
+#[test]
+fn with_the_keyboard_every_control_is_reached_and_seen_in_both_directions() {
+    let origin = RunningOrigin::start();
+    let gateway = Gateway::start(&pictured(&origin));
+    let mut browser = logged_in(&gateway);
+    status(&gateway, "wrong");
+    browser.look(390, false);
+    for view in VIEWS {
+        go_to(&mut browser, view);
+        if view == "why" {
+            browser.wait("!!document.querySelector('.denial')");
+        }
+        if view == "keys" || view == "traffic" {
+            browser.wait("!!document.querySelector('tbody button')");
+        }
+        let controls = browser.evaluate(&format!("{CONTROLS}.length")).as_u64().unwrap();
+        assert!(controls > 6, "a sweep must sweep something: {view} {controls}");
+        for modifiers in [0, 8] {
+            browser.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges(); window.reached = new Set()");
+            for _ in 0..=controls {
+                for kind in ["keyDown", "keyUp"] {
+                    let press = json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9, "modifiers": modifiers});
+                    browser.order("Input.dispatchKeyEvent", &press);
+                }
+                let unseen = browser.evaluate(UNSEEN_FOCUS);
+                assert_eq!(unseen, json!(null), "{view}, modifiers {modifiers}");
+            }
+            let missed = format!("{CONTROLS}.filter((one) => !reached.has(one)).map((one) => one.outerHTML)");
+            assert_eq!(browser.evaluate(&missed), json!([]), "{view}, modifiers {modifiers}");
+        }
+    }
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// What a keyboard can be on.
+const CONTROLS: &str = "[...document.querySelectorAll('a[href], button, input, select, textarea, [tabindex=\"0\"]')] \
+     .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.disabled)";
+
+/// What has focus, if that cannot be seen: it has no outline, or lies under something or outside of the window.
+const UNSEEN_FOCUS: &str = r"(() => {
+  const one = document.activeElement;
+  if (one === document.body) return null;
+  reached.add(one);
+  const { left, right, top, bottom, height } = one.getBoundingClientRect();
+  const seen = height > 400 ? top < innerHeight && bottom > 80
+    : one.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2));
+  return seen && getComputedStyle(one).outlineStyle !== 'none' ? null : [one.outerHTML.slice(0, 200), top, bottom, scrollY];
+})()";
 
 /// Texts with a contrast below 4.5 (WCAG 2.2, 1.4.3), those of disabled controls left out, as there.
 const FAINT_TEXT: &str = r"(() => {

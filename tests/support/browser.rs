@@ -107,6 +107,9 @@ impl Browser {
         let [width, low, high] = [0, 1, 2].map(|at| size[at].as_u64().unwrap());
         self.resize(width, high.min(MOST_HIGH));
         self.evaluate("scrollTo(0, 0)");
+        self.evaluate(
+            "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true))))",
+        );
         let picture = self.order("Page.captureScreenshot", &json!({}));
         self.resize(width, low);
         let bytes = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();

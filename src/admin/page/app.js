@@ -157,6 +157,7 @@ async function enter() {
     window.removeEventListener("hashchange", show);
     token.forget();
     app.views = {};
+    put(notices);
     login(said);
   };
   const stop = follow(events(pill, leave));
