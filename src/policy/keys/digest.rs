@@ -68,21 +68,35 @@ impl FromStr for Digest {
         if pairs.len() != 32 {
             return Err(ParseDigestError);
         }
-        let mut digest = [0; 32];
+        let (mut digest, mut seen) = ([0; 32], 0);
         for (byte, [high, low]) in digest.iter_mut().zip(pairs) {
-            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+            let (high, low) = (hex_digit(*high), hex_digit(*low));
+            seen |= high | low;
+            *byte = high << 4 | low & 0xf;
         }
-        Ok(Self(digest))
+        if seen == NO_DIGIT { Err(ParseDigestError) } else { Ok(Self(digest)) }
     }
 }
 
-fn hex_digit(digit: u8) -> Result<u8, ParseDigestError> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(ParseDigestError),
+/// Has every bit that a digit can have, and more.
+const NO_DIGIT: u8 = 0xff;
+
+/// What each byte stands for as a hex digit. A table, for digits and letters alternate at random: with a branch on each of
+/// 64 characters a fifth of the time that a million keys take to load was spent in wrong guesses.
+#[expect(clippy::indexing_slicing, reason = "it is computed when the program is compiled")]
+static HEX_DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
     }
+    digits
+};
+
+fn hex_digit(byte: u8) -> u8 {
+    HEX_DIGITS.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
 }
 
 #[cfg(test)]
