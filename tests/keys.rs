@@ -149,6 +149,27 @@ fn a_key_has_two_digests_while_it_is_changed() {
 }
 
 #[test]
+fn a_digest_that_is_about_to_count_no_more_is_warned_about_while_it_is_used() {
+    let origin = Origin::start();
+    let soon = chrono::Utc::now() + chrono::TimeDelta::days(3);
+    let until = soon.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let entry = |name: &str| {
+        let [new, old] = ["new", "old"].map(|which| digest_of(&format!("sk-{name}-{which}")));
+        format!("{{name: {name}, digest: '{new}', previous: {{digest: '{old}', until: {until}}}}}")
+    };
+    let keys = |more: &str| format!("keys: [{}, {}{more}]", entry("used"), entry("unused"));
+    let gateway = Gateway::start(&with(&origin, &keys("")));
+    assert_eq!((get(&gateway, "sk-used-old").status, get(&gateway, "sk-unused-new").status), (200, 200));
+    gateway.replace_config(&with(&origin, &keys(&format!(", {{name: c, digest: '{}'}}", digest_of("c")))));
+    gateway.program().wait_for_log("the warning", |line| {
+        line.contains("the previous digest of key `used`, last used at ")
+            && line.ends_with(&format!(", counts until {until}"))
+    });
+    gateway.wait_for_generation(2);
+    assert!(!gateway.program().log().join("\n").contains("of key `unused`"));
+}
+
+#[test]
 fn a_key_that_is_about_to_expire_is_warned_about_and_counted() {
     let origin = Origin::start();
     let soon = chrono::Utc::now() + chrono::TimeDelta::minutes(3 * 24 * 60 + 30);

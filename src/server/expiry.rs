@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{self, UnixSeconds};
-use crate::policy::{CertificateEnd, KeyTable, PolicyHandle, Snapshot};
+use crate::policy::{CertificateEnd, KeyState, KeyTable, PolicyHandle};
 use crate::proxy::Live;
 
 /// How often it is said again.
@@ -14,9 +14,10 @@ const AGAIN: Duration = Duration::from_secs(24 * 3600);
 const MOST_LINES: usize = 10;
 
 /// Warns of keys and certificates that are about to end.
-pub(super) fn warn(policy: &Snapshot, now: UnixSeconds) {
-    warn_of_keys(&policy.keys, now);
-    for certificate in policy.certificate_ends().filter(|end| end.is_near(now)) {
+pub(super) fn warn(live: &Live, now: UnixSeconds) {
+    warn_of_keys(&live.policy.keys, now);
+    warn_of_previous(live, now);
+    for certificate in live.policy.certificate_ends().filter(|end| end.is_near(now)) {
         warn_of_certificate(&certificate, now);
     }
 }
@@ -57,10 +58,20 @@ fn warn_of_keys(keys: &KeyTable, now: UnixSeconds) {
     }
 }
 
+/// Warns of a digest that a key had before and that somebody has used: who does will be refused when its time is over.
+fn warn_of_previous(live: &Live, now: UnixSeconds) {
+    let keys = &live.policy.keys;
+    let used = keys.previous().filter_map(|(id, _)| Some((keys.record(id)?, live.limits.last_used.of(id)?)));
+    for (key, used) in used.filter(|(key, _)| KeyState::of(key, now) == KeyState::Expiring).take(MOST_LINES) {
+        let until = key.previous_until.unwrap_or(now);
+        log::warn!("the previous digest of key `{}`, last used at {used}, counts until {until}", key.name());
+    }
+}
+
 /// Warns again and again.
 pub(super) async fn keep_warning(live: Arc<PolicyHandle<Live>>) {
     loop {
         tokio::time::sleep(AGAIN).await;
-        warn(&live.load().policy, clock::now());
+        warn(&live.load(), clock::now());
     }
 }

@@ -126,7 +126,7 @@ impl Reloader {
         (self.in_force.config, self.in_force.shown) = (loaded.config, loaded.shown);
         self.log.accepted(clock::now(), generation, loaded.warnings, restart);
         self.resolve_now.notify_one();
-        expiry::warn(&self.live.load().policy, clock::now());
+        expiry::warn(&self.live.load(), clock::now());
         log::info!("reloaded: generation {generation}, effective mode {mode}, {keys} keys");
     }
 

@@ -47,7 +47,7 @@ impl Supervisor {
         mut ended: oneshot::Receiver<()>,
     ) -> Result<(), RunError> {
         tokio::spawn(keep_resolved(Arc::clone(&self.live), resolve_now));
-        expiry::warn(&self.live.load().policy, clock::now());
+        expiry::warn(&self.live.load(), clock::now());
         tokio::spawn(expiry::keep_warning(Arc::clone(&self.live)));
         tokio::spawn(keep_checked(Arc::clone(&self.live)));
         loop {
