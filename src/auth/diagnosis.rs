@@ -232,7 +232,7 @@ fn not_matching(policy: &Snapshot, facts: &Facts<'_>, deny: Deny) -> Diagnosis {
             format!(
                 "the `{header}` header holds an old key{}, which counts no more since {}",
                 named(key.as_deref()),
-                rfc3339(since)
+                since
             ),
             "use the new key",
         ),
@@ -313,9 +313,4 @@ fn damaged(header: &str, damage: Damage, key: Option<&str>) -> Diagnosis {
 /// "", or the key's name as a part of a sentence.
 fn named(key: Option<&str>) -> String {
     key.map_or_else(String::new, |name| format!(" `{name}`"))
-}
-
-fn rfc3339(time: UnixSeconds) -> String {
-    let time = chrono::DateTime::from_timestamp(time.0, 0).unwrap_or_default();
-    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }

@@ -1,6 +1,6 @@
 //! A key that is right and may not be used: which of its rules forbids it.
 
-use super::{Diagnosis, Reason, found, named, rfc3339};
+use super::{Diagnosis, Reason, found, named};
 use crate::auth::{Cause, Credential, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::{KeyRecord, Snapshot};
@@ -15,8 +15,7 @@ pub(super) fn key_policy(policy: &Snapshot, facts: &Facts<'_>, cause: Cause, now
     if let Some(KeyRecord { previous_until: Some(until), .. }) = key
         && until <= now
     {
-        let what =
-            format!("this is the old key{}, which counts no more since {}", named(name), rfc3339(until));
+        let what = format!("this is the old key{}, which counts no more since {}", named(name), until);
         let diagnosis = found(Reason::RetiredKey, what, "use the new key");
         return Diagnosis { key: name.map(str::to_owned), ..diagnosis };
     }
@@ -27,7 +26,7 @@ pub(super) fn key_policy(policy: &Snapshot, facts: &Facts<'_>, cause: Cause, now
 
 /// Which rule of the key it is, and what to change.
 fn broken_rule(cause: Cause, key: Option<&KeyRecord<'_>>) -> (String, &'static str) {
-    let at = |time: Option<UnixSeconds>| time.map_or_else(|| "then".to_owned(), rfc3339);
+    let at = |time: Option<UnixSeconds>| time.map_or_else(|| "then".to_owned(), |time| time.to_string());
     let not_in = |what: &str, field: &str| {
         format!("it may not be used {what}: the rule `{field}` of the key forbids it")
     };
