@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::listener::Client;
-use super::reply::Refusal;
+use super::reply::{InPath, Refusal};
 use super::{Api, Change, ChangeOrder, Changed, Order, config};
 use crate::clock::UnixSeconds;
 use crate::policy::{AuthMode, Digest, generate_key, key_format};
@@ -182,7 +182,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Tim
 }
 
 pub(super) async fn key(
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     changing: Changing,
     Body(ChangedKey { enabled, expires_at }): Body<ChangedKey>,
 ) -> Result<Response, Refusal> {
@@ -194,7 +194,10 @@ pub(super) async fn key(
     changing.make(Change::Key { name, enabled, expires_at }, shown).await
 }
 
-pub(super) async fn remove_key(Path(name): Path<String>, changing: Changing) -> Result<Response, Refusal> {
+pub(super) async fn remove_key(
+    InPath(name): InPath<String>,
+    changing: Changing,
+) -> Result<Response, Refusal> {
     let shown = json!({"name": name});
     changing.make(Change::RemoveKey(name), shown).await
 }
@@ -206,7 +209,7 @@ pub(super) struct ChangedPeer {
 }
 
 pub(super) async fn peer(
-    Path((upstream, peer)): Path<(String, String)>,
+    InPath((upstream, peer)): InPath<(String, String)>,
     changing: Changing,
     Body(ChangedPeer { drain }): Body<ChangedPeer>,
 ) -> Result<Response, Refusal> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 
-use super::reply::Refusal;
+use super::reply::{InPath, Refusal};
 use super::{Api, Outcome};
 use crate::auth::diagnosis::Circumstances;
 use crate::telemetry::denial_records::Denial;
@@ -28,7 +28,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<Vec<Denial>> {
 
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Path(request_id): Path<String>,
+    InPath(request_id): InPath<String>,
 ) -> Result<Json<Shown>, Refusal> {
     let around = Circumstances { rejected: api.handles.reloads.rejected_problem() };
     let mut denial: Option<Denial> = None;

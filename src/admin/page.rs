@@ -4,11 +4,10 @@
 //! Nothing of it is built: what stands in `page/` is what a browser gets. Nothing is loaded from elsewhere, and what comes
 //! from the gateway becomes text, never markup; the policy below holds a browser to both.
 
-use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::reply::Refusal;
+use super::reply::{InPath, Refusal};
 
 /// Only what this listener serves, no inline script or style, no frame, no form that leaves; and no string may become
 /// markup or script (W3C Trusted Types).
@@ -52,7 +51,7 @@ pub(super) async fn index() -> Response {
     served(HTML, INDEX)
 }
 
-pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Refusal> {
+pub(super) async fn file(InPath(name): InPath<String>) -> Result<Response, Refusal> {
     let (kind, text) = find(&name).ok_or(Refusal::NotFound)?;
     Ok(served(kind, text))
 }

@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::NotChanged;
@@ -167,6 +170,19 @@ impl From<NotChanged> for Refusal {
     }
 }
 
+/// What stands in the path, by the names of the route.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, state).await;
+        // What is no UTF-8 names nothing.
+        path.map(|Path(path)| Self(path)).map_err(|_| Refusal::NotFound)
+    }
+}
+
 impl From<JsonRejection> for Refusal {
     fn from(rejection: JsonRejection) -> Self {
         match rejection {
@@ -181,6 +197,12 @@ impl From<JsonRejection> for Refusal {
 
 /// What was sent may be a secret in the wrong field: it is not repeated.
 fn unquoted(message: &str) -> String {
-    let known = message.split("invalid type").next().unwrap_or_default();
-    if known.len() == message.len() { message.to_owned() } else { format!("{known}another type is expected") }
+    // How axum begins what serde says.
+    let (_, message) = message.split_once("into the target type: ").unwrap_or(("", message));
+    for (what, expected) in [("invalid type", "another type"), ("invalid value", "another value")] {
+        if let Some((known, _)) = message.split_once(what) {
+            return format!("{known}{expected} is expected");
+        }
+    }
+    message.to_owned()
 }
