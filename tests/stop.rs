@@ -112,6 +112,28 @@ fn what_is_in_flight_is_finished_and_the_health_check_says_so() {
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
+/// A client that believes its connection to stay open sends the next request into one that is closed.
+#[test]
+fn a_response_that_begins_after_the_signal_says_that_the_connection_ends() {
+    let (finish, finished) = channel::<()>();
+    let finished = Mutex::new(finished);
+    let origin = Origin::answering(move |_, stream| {
+        finished.lock().unwrap().recv().map_err(|_| std::io::ErrorKind::ConnectionAborted)?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));
+    let mut busy = gateway.connect();
+    busy.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wait_for("the request", || (origin.received().len() == 1).then_some(()));
+    gateway.signal("TERM");
+    gateway.program().wait_for_log("the drain", |line| line.contains("stopping: 1 requests in flight"));
+    finish.send(()).unwrap();
+    let response = busy.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    busy.expect_close();
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
 #[test]
 fn after_the_delay_connections_are_refused_while_streams_go_on() {
     let (finish, origin) = slow_origin();

@@ -210,6 +210,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             arrival::note_switch();
+        } else if self.requests.is_draining() {
+            // The stop came while the request was under way, and the client has to know that it is the last one here.
+            session.set_keepalive(None);
         }
         headers::suit_http10(session, response);
         Ok(())
