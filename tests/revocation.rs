@@ -15,9 +15,6 @@ use crate::support::{Client, Gateway, KEY, Origin, config, wait_for};
 
 const REVOCATIONS: u64 = 100;
 
-/// What the contract gives from the change being accepted to the key being refused on every thread.
-const LONGEST: Duration = Duration::from_millis(100);
-
 fn entry(name: &str) -> String {
     let digest = keygate::policy::Digest::of(format!("sk-{name}").as_bytes());
     format!("{{name: {name}, digest: '{digest}'}}")
@@ -29,8 +26,12 @@ fn with_keys(origin: &Origin, names: &[&str], limits: &str) -> String {
     format!("{}keys: [{}]\nlimits: {{{limits}}}\n", config("strict", origin), keys.join(", "))
 }
 
+fn request(key: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")
+}
+
 fn get(client: &mut Client, key: &str) -> u16 {
-    client.exchange(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n\r\n")).status
+    client.exchange(request(key)).status
 }
 
 /// Clients that never pause, with a key that stays.
@@ -49,8 +50,13 @@ impl Load {
                 let mut client = Client::connect(address);
                 while !stop.load(Ordering::SeqCst) {
                     // `exchange` fails the test if the connection breaks.
-                    assert_eq!(get(&mut client, KEY), 200, "no request of another key may fail");
+                    let answer = client.exchange(request(KEY));
+                    assert_eq!(answer.status, 200, "no request of another key may fail");
                     answered.fetch_add(1, Ordering::SeqCst);
+                    if answer.header("connection") == Some("close") {
+                        // It has had all the requests that one may have.
+                        client = Client::connect(address);
+                    }
                 }
             })
         };
@@ -76,7 +82,7 @@ fn a_revoked_key_is_refused_on_every_connection_and_no_other_request_fails() {
     let begun = Instant::now();
     // Connections that are open already, on whatever threads they landed.
     let mut open: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
-    let (mut after_acceptance, mut after_change) = (Duration::ZERO, Duration::ZERO);
+    let mut after_change = Duration::ZERO;
     for revocation in 0..REVOCATIONS {
         let (revoked, valid) = if revocation % 2 == 0 { ("a", "b") } else { ("b", "a") };
         assert!(open.iter_mut().all(|client| get(client, &format!("sk-{revoked}")) == 200));
@@ -87,24 +93,20 @@ fn a_revoked_key_is_refused_on_every_connection_and_no_other_request_fails() {
         }
         after_change = after_change.max(changed.elapsed());
         gateway.wait_for_generation(revocation + 2);
-        let accepted = Instant::now();
         let mut fresh: Vec<Client> = (0..4).map(|_| gateway.connect()).collect();
         for client in open.iter_mut().chain(&mut fresh) {
-            let asked = accepted.elapsed();
-            if get(client, &format!("sk-{revoked}")) == 200 {
-                after_acceptance = after_acceptance.max(asked);
-            }
+            // The contract gives 100 ms from the change being accepted. It takes none.
+            assert_eq!(get(client, &format!("sk-{revoked}")), 401, "revocation {revocation}");
             assert_eq!(get(client, &format!("sk-{valid}")), 200);
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
     let answered = load.end();
     println!(
-        "{REVOCATIONS} revocations: at most {after_change:?} after the file was changed, {after_acceptance:?} after it \
-         was accepted; {answered} requests of another key, {:.0} a second, none failed",
+        "{REVOCATIONS} revocations: at most {after_change:?} after the file was changed; {answered} requests of another \
+         key, {:.0} a second, none failed",
         answered as f64 / seconds
     );
-    assert!(after_acceptance < LONGEST, "{after_acceptance:?}");
     assert!(answered > 1000, "there was load: {answered}");
 }
 
