@@ -122,12 +122,13 @@ def streaming(process, count):
 
 
 def latencies(port, rate, seconds, directory):
-    """Microseconds to the end of each answer, sorted, at a steady rate over 64 connections, whatever the answers take."""
+    """Microseconds to the end of each answer, sorted, at a steady rate over 64 connections, whatever the answers take. The
+    connections begin one after another, or all would ask in the same moment: what that shows is how long 64 requests take."""
     log = pathlib.Path(directory) / "latencies.tsv"
     log.unlink(missing_ok=True)
     each = max(1, round(rate / 64))
-    subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "--h1", "-t1", "-c64", "-D", str(seconds), f"--rps={each}",
-                    "--log-file", log, "-H", f"authorization: Bearer {KEY}", f"http://127.0.0.1:{port}/v1/models"],
+    subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "--h1", "-t1", "-c64", "-n", str(each * 64 * seconds), "-r1",
+                    "--rate-period=1ms", f"--rps={each}", "--log-file", log, "-H", f"authorization: Bearer {KEY}", f"http://127.0.0.1:{port}/v1/models"],
                    check=True, capture_output=True, timeout=seconds + 60)
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     if not rows or any(row[1] != "200" for row in rows):
