@@ -185,6 +185,34 @@ fn a_connection_without_streams_is_closed_after_a_while() {
 }
 
 #[test]
+fn a_first_request_has_as_long_as_over_http1() {
+    let origin = Origin::start();
+    let text = with_h2c(&config("off", &origin)).replacen(
+        "proxy:\n",
+        "proxy:\n  connection_limits: {header_timeout: 300ms}\n",
+        1,
+    );
+    let gateway = Gateway::start(&text);
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // Nothing; a part of the preface; all of it; a header section that does not end (RFC 9113 §6.10).
+    let endless = [&preface[..], b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat();
+    for start in [&b""[..], &preface[..3], &preface[..20], preface, &endless] {
+        let mut slow = gateway.connect();
+        slow.send(start);
+        slow.wait_for_close();
+    }
+    // One that came in time has no more to do with it, nor has the connection.
+    with_client(&gateway, async |mut sender| {
+        for _ in 0..2 {
+            let (answer, mut body) = sender.send_request(post(&gateway, "text/plain"), false).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+            body.send_data("late".into(), true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), 200);
+        }
+    });
+}
+
+#[test]
 fn who_falls_silent_in_a_body_is_reset_but_a_grpc_stream_may_be_silent() {
     let origin = Origin::start();
     let gateway = Gateway::start(&impatient(&config("off", &origin)));

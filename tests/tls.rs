@@ -98,6 +98,19 @@ fn old_and_new_tls_and_both_versions_of_http_are_spoken() {
 }
 
 #[test]
+fn a_client_that_chooses_http2_and_is_silent_is_not_waited_for() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let limits = "  connection_limits: {header_timeout: 300ms}\n";
+    let gateway = start(directory(&authority, &with_tls(&origin, limits)));
+    for start in ["", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut silent =
+            Client::connect_tls(gateway.address(), "a.test", &authority.client(&["h2"])).unwrap();
+        silent.send(start);
+        silent.wait_for_close();
+    }
+}
+
+#[test]
 fn handshakes_that_fail_do_not_fill_the_log() {
     let (origin, authority) = (Origin::start(), Authority::new());
     let gateway = start(directory(&authority, &with_tls(&origin, "")));

@@ -8,6 +8,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -16,6 +17,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::admission;
@@ -74,24 +76,39 @@ impl Front {
             _ => stream,
         };
         let _place = self.admit(&stream)?;
+        let left = || self.limits.header_timeout.saturating_sub(came_at.elapsed());
         let http2 = match cleartext {
-            true => self.h2c && h2c::detect(&mut stream).await?,
+            true => self.h2c && h2c::detect(&mut stream, left()).await?,
             false => stream.selected_alpn_proto() == Some(ALPN::H2),
         };
         if http2 {
-            self.serve_http2(proxy, stream, &shutdown).await;
-            return Some(());
+            return self.serve_http2(proxy, stream, &shutdown, left()).await;
         }
         self.serve_http1(&proxy, stream, &shutdown, came_at).await
     }
 
-    /// Its streams, until the client closes, or has had none for a while.
-    async fn serve_http2(&self, proxy: Arc<Proxy>, stream: Stream, shutdown: &ShutdownWatch) {
+    /// Its streams, until the client closes, or has had none for a while. The first has to begin in time, as over HTTP/1.
+    async fn serve_http2(
+        &self,
+        proxy: Arc<Proxy>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+        first_request: Duration,
+    ) -> Option<()> {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(self.live.load().policy.keepalive_timeout);
         // Without TLS Pingora looks for the preface too, and it is there.
         options.h2c = true;
-        Arc::new(Http2 { proxy, options }).process_new(stream, shutdown).await;
+        let http2 = Arc::new(Http2 { proxy, options, asked: Notify::new() });
+        let mut streams = http2.process_new(stream, shutdown);
+        // Pingora waits for the preface without a limit.
+        tokio::select! {
+            _ = &mut streams => return Some(()),
+            () = http2.asked.notified() => {}
+            () = tokio::time::sleep(first_request) => return None,
+        }
+        streams.await;
+        Some(())
     }
 
     /// One request after another, until the client closes or the connection must be closed.
@@ -164,6 +181,8 @@ impl Front {
 struct Http2 {
     proxy: Arc<Proxy>,
     options: HttpServerOptions,
+    /// Told of each request; the first one counts.
+    asked: Notify,
 }
 
 #[async_trait]
@@ -173,6 +192,7 @@ impl HttpServerApp for Http2 {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        self.asked.notify_one();
         silence::within(self.proxy.process_new_http(session, shutdown)).await.flatten()
     }
 

@@ -15,12 +15,10 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How much of it tells it from every request of HTTP/1, the shortest of which is longer.
 const FIRST: usize = 4;
 
-/// How long a client may take to begin.
-const BEGIN: Duration = Duration::from_secs(10);
-
-/// Whether the connection begins as HTTP/2, of which nothing is taken away; `None` if the client is gone, or too slow.
-pub(super) async fn detect(stream: &mut Stream) -> Option<bool> {
-    timeout(BEGIN, begins_as_http2(stream)).await.ok()?.ok()
+/// Whether the connection begins as HTTP/2, of which nothing is taken away; `None` if the client is gone, or does not begin
+/// within `limit`.
+pub(super) async fn detect(stream: &mut Stream, limit: Duration) -> Option<bool> {
+    timeout(limit, begins_as_http2(stream)).await.ok()?.ok()
 }
 
 async fn begins_as_http2(stream: &mut Stream) -> io::Result<bool> {

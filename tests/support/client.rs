@@ -175,6 +175,18 @@ impl Client {
         assert!(rest.is_empty(), "unexpected: {}", rest.escape_ascii());
     }
 
+    /// Waits until the other side has closed the socket, whatever it sends before.
+    pub(crate) fn wait_for_close(&mut self) {
+        loop {
+            match self.socket.read(&mut [0; 1024]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("not closed: {error}"),
+            }
+        }
+    }
+
     /// Breaks the connection off.
     pub(crate) fn abort(self) {
         socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
