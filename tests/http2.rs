@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 
-use crate::support::{Client, Gateway, KEY, Origin, PATIENCE, config, exchange_over_http2};
+use crate::support::{Client, Gateway, KEY, Origin, PATIENCE, config, exchange_over_http2, wait_for};
 
 fn with_h2c(config: &str) -> String {
     config.replacen("proxy:\n", "proxy:\n  h2c: true\n", 1)
@@ -156,6 +156,23 @@ fn post(gateway: &Gateway, content_type: &str) -> Request<()> {
     request.header("content-type", content_type).body(()).unwrap()
 }
 
+/// A config in mode `off` with an access log.
+fn logged(origin: &Origin) -> String {
+    config("off", origin) + "access_log: {to: access.log}\n"
+}
+
+/// The line of the access log that has this in it.
+fn wait_for_line(gateway: &Gateway, text: &str) -> String {
+    let file = gateway.directory.path().join("access.log");
+    wait_for("the line", || {
+        let lines = std::fs::read_to_string(&file).ok()?;
+        lines
+            .split_inclusive('\n')
+            .find(|line| line.contains(text) && line.ends_with('\n'))
+            .map(str::to_owned)
+    })
+}
+
 /// Short limits on silence.
 fn impatient(config: &str) -> String {
     with_h2c(config).replacen("proxy:\n", "proxy:\n  request_limits: {body_timeout: 300ms}\n", 1).replacen(
@@ -215,7 +232,7 @@ fn a_first_request_has_as_long_as_over_http1() {
 #[test]
 fn who_falls_silent_in_a_body_is_reset_but_a_grpc_stream_may_be_silent() {
     let origin = Origin::start();
-    let gateway = Gateway::start(&impatient(&config("off", &origin)));
+    let gateway = Gateway::start(&impatient(&logged(&origin)));
     with_client(&gateway, async |mut sender| {
         let (conversation, mut talk) =
             sender.send_request(post(&gateway, "application/grpc"), false).unwrap();
@@ -230,6 +247,9 @@ fn who_falls_silent_in_a_body_is_reset_but_a_grpc_stream_may_be_silent() {
         assert_eq!(conversation.await.unwrap().status(), 200);
     });
     assert_eq!(origin.received().len(), 1);
+    let line = wait_for_line(&gateway, "\"status\":null");
+    assert!(line.contains("\"method\":\"POST\",\"path\":\"/\",\"route\":\"/\""), "{line}");
+    assert!(line.contains("\"bytes_in\":4,\"bytes_out\":0,"), "{line}");
 }
 
 #[test]
@@ -250,7 +270,7 @@ fn a_body_that_nobody_wants_any_more_is_not_waited_for() {
             let _ = std::io::Read::read_to_end(&mut stream, &mut head);
         }
     });
-    let text = config("off", &Origin::start());
+    let text = logged(&Origin::start());
     let (before, after) = text.split_once("peers: ['").unwrap();
     let (_, after) = after.split_once("']").unwrap();
     let gateway = Gateway::start(&impatient(&format!("{before}peers: ['{address}']{after}")));
@@ -265,4 +285,6 @@ fn a_body_that_nobody_wants_any_more_is_not_waited_for() {
         let reason = std::future::poll_fn(|context| body.poll_reset(context)).await.unwrap();
         assert_eq!(reason, h2::Reason::NO_ERROR);
     });
+    let line = wait_for_line(&gateway, "\"status\":413");
+    assert!(line.contains("\"bytes_in\":4,\"bytes_out\":2,"), "{line}");
 }

@@ -24,7 +24,7 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if let Err(fault) = checked {
         return fault_reply(session, ctx, fault).await;
     }
-    body::limit_silence(session, ctx);
+    body::limit_silence(gateway, session, ctx);
     let now = clock::now();
     let content = content(session);
     let request = session.req_header();

@@ -6,7 +6,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::fault::Fault;
-use super::{Ctx, arrival, silence};
+use super::{Ctx, Gateway, arrival, notes, silence};
 use crate::clock::{self, Ticks};
 
 /// How long a body may be as slow as it likes: the first bytes of a connection always are.
@@ -21,8 +21,15 @@ pub(super) struct Meter {
     converses: bool,
 }
 
+impl Meter {
+    /// How many have come.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// Limits how long a client may be silent in its body, if there is one. An upgraded connection has none that ends.
-pub(super) fn limit_silence(session: &mut Session, ctx: &mut Ctx) {
+pub(super) fn limit_silence(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) {
     if session.is_body_empty() || session.as_ref().is_upgrade_req() {
         arrival::note_whole();
         return;
@@ -30,7 +37,10 @@ pub(super) fn limit_silence(session: &mut Session, ctx: &mut Ctx) {
     let limit = ctx.live.policy.request_limits.body_timeout;
     if !session.is_http2() {
         session.set_read_timeout(Some(limit));
-    } else if is_grpc(session) {
+        return;
+    }
+    notes::may_be_dropped(gateway, session, ctx);
+    if is_grpc(session) {
         ctx.body.converses = true;
     } else {
         silence::limit(limit);

@@ -206,7 +206,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             arrival::note_switch();
@@ -215,6 +215,7 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         headers::suit_http10(session, response);
+        notes::answered(response, ctx);
         Ok(())
     }
 
@@ -234,10 +235,11 @@ impl ProxyHttp for Gateway {
     fn response_body_filter(
         &self,
         session: &mut Session,
-        _: &mut Option<Bytes>,
+        part: &mut Option<Bytes>,
         ended: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
+        notes::sent(part.as_ref().map_or(0, Bytes::len), ctx);
         if ended {
             body::response_ended(session, ctx);
         }

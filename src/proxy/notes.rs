@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
@@ -31,6 +32,19 @@ pub(super) struct Notes {
     pub(super) deny: Option<Deny>,
     /// It was counted.
     pub(super) finished: bool,
+    /// There if it may be dropped where it stands.
+    droppable: Option<Box<Droppable>>,
+}
+
+/// What is told of a request that is dropped where it stands, when there is no session to ask any more.
+#[derive(Debug)]
+struct Droppable {
+    access_log: Option<AccessLog>,
+    method: Method,
+    path: Box<[u8]>,
+    /// Of the response, once there is one; else 0.
+    status: u16,
+    bytes_out: usize,
 }
 
 impl Notes {
@@ -42,6 +56,7 @@ impl Notes {
             peer: None,
             deny: None,
             finished: false,
+            droppable: None,
         }
     }
 }
@@ -50,6 +65,34 @@ impl Notes {
     /// How long ago its header section had been read.
     pub(super) fn age(&self) -> Duration {
         clock::instant().duration_since(self.begun)
+    }
+}
+
+/// The request may be dropped where it stands: over HTTP/2, for silence in its body.
+pub(super) fn may_be_dropped(gateway: &Gateway, session: &Session, ctx: &mut Ctx) {
+    let request = session.req_header();
+    ctx.notes.droppable = Some(Box::new(Droppable {
+        access_log: gateway.access_log.clone(),
+        method: request.method.clone(),
+        path: guard::path(request).into(),
+        status: 0,
+        bytes_out: 0,
+    }));
+}
+
+/// A header section goes to the client.
+pub(super) fn answered(response: &ResponseHeader, ctx: &mut Ctx) {
+    if let Some(droppable) = &mut ctx.notes.droppable
+        && !response.status.is_informational()
+    {
+        droppable.status = response.status.as_u16();
+    }
+}
+
+/// So many bytes of a response's body go to the client.
+pub(super) fn sent(bytes: usize, ctx: &mut Ctx) {
+    if let Some(droppable) = &mut ctx.notes.droppable {
+        droppable.bytes_out += bytes;
     }
 }
 
@@ -92,30 +135,51 @@ pub(super) fn finish(gateway: &Gateway, session: &Session, ctx: &Ctx) {
     };
     ctx.live.meters.finished(&finished);
     if let Some(access_log) = &gateway.access_log {
-        write_line(access_log, session, ctx, &finished);
+        let request = session.req_header();
+        let wire = Wire {
+            method: request.method.as_str(),
+            path: guard::path(request),
+            bytes_in: session.body_bytes_read(),
+            bytes_out: session.body_bytes_sent(),
+        };
+        write_line(access_log, &wire, ctx, &finished);
     }
 }
 
 /// The request was dropped where it stood, before [`finish`]: its body was silent, or the gateway stops.
 pub(super) fn broken_off(ctx: &Ctx) {
     let (notes, ended) = (&ctx.notes, clock::instant());
-    ctx.live.meters.finished(&Finished {
+    let dropped = notes.droppable.as_deref();
+    let finished = Finished {
         route: ctx.route,
         key: ctx.permit.as_ref().and_then(Permit::key),
         upstream: ctx.route().map(|route| route.upstream),
-        status: 0,
+        status: dropped.map_or(0, |dropped| dropped.status),
         deny: notes.deny,
         code: None,
         own_time: notes.forwarded.unwrap_or(ended).duration_since(notes.begun),
         first_byte: None,
         whole: ended.duration_since(notes.begun),
-    });
+    };
+    ctx.live.meters.finished(&finished);
+    if let Some(Droppable { access_log: Some(access_log), method, path, bytes_out, .. }) = dropped {
+        let bytes_in = usize::try_from(ctx.body.bytes()).unwrap_or(usize::MAX);
+        let wire = Wire { method: method.as_str(), path, bytes_in, bytes_out: *bytes_out };
+        write_line(access_log, &wire, ctx, &finished);
+    }
     log::info!("a request was broken off: id={}", ctx.request_id.to_str().unwrap_or("-"));
 }
 
-fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &Finished<'_>) {
+/// What the wire says of a request.
+struct Wire<'a> {
+    method: &'a str,
+    path: &'a [u8],
+    bytes_in: usize,
+    bytes_out: usize,
+}
+
+fn write_line(access_log: &AccessLog, wire: &Wire<'_>, ctx: &Ctx, finished: &Finished<'_>) {
     let (notes, policy) = (&ctx.notes, &ctx.live.policy);
-    let request = session.req_header();
     let key = match ctx.permit.as_ref().map(Permit::grounds) {
         Some(Grounds::Key(key)) => policy.keys.record(key),
         _ => None,
@@ -124,8 +188,8 @@ fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &F
         time: Time(clock::now_millis()),
         id: ctx.request_id.to_str().unwrap_or("-"),
         client: ctx.client.address,
-        method: request.method.as_str(),
-        path: LoggedPath(guard::path(request)),
+        method: wire.method,
+        path: LoggedPath(wire.path),
         route: ctx.route().map(|route| &*route.label),
         upstream: ctx.upstream().map(Upstream::name),
         peer: notes.peer,
@@ -133,8 +197,8 @@ fn write_line(access_log: &AccessLog, session: &Session, ctx: &Ctx, finished: &F
         error: finished.code,
         header: notes.deny.and_then(|deny| Some(deny.present.deciding()?.label())),
         key: key.as_ref().map(KeyRecord::name),
-        bytes_in: session.body_bytes_read(),
-        bytes_out: session.body_bytes_sent(),
+        bytes_in: wire.bytes_in,
+        bytes_out: wire.bytes_out,
         first_byte_ms: notes.first_byte.map(|at| Millis(at.duration_since(notes.begun))),
         duration_ms: Millis(finished.whole),
         generation: policy.generation,
