@@ -130,6 +130,39 @@ fn the_image_is_built_with_the_rust_that_the_crate_needs() {
     assert!(dockerfile.contains(&image), "no `{image}`");
 }
 
+/// `keygate init` writes a file that its owner alone can read, and the admin API writes it anew.
+#[test]
+fn the_service_owns_its_config_and_has_time_to_drain() {
+    let unit = std::fs::read_to_string(deploy().join("keygate.service")).unwrap();
+    let set = |name: &str| -> Vec<&str> {
+        unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()
+    };
+    let one = |name: &str| {
+        let values = set(name);
+        assert_eq!(values.len(), 1, "{name}: {values:?}");
+        values[0]
+    };
+    let directory = one("ReadWritePaths");
+    for command in ["ExecStart", "ExecStartPre"] {
+        assert!(one(command).ends_with(&format!(" -c {directory}/keygate.yaml")), "{command}");
+    }
+    assert_eq!(set("DynamicUser"), [""; 0], "it could not read what only a known user may");
+    let user = one("User");
+    assert!(unit.contains(&format!("#   useradd --system --shell /usr/sbin/nologin {user}\n")));
+    assert!(unit.contains(&format!("#   install -d -m 0700 -o {user} -g {user} {directory}\n")));
+    let page =
+        std::fs::read_to_string(deploy().parent().unwrap().join("docs").join("access-log.md")).unwrap();
+    assert!(page.contains(&format!("to: /var/log/{}/access.log", one("LogsDirectory"))));
+    let seconds: u64 = one("TimeoutStopSec").strip_suffix('s').unwrap().parse().unwrap();
+    let full = std::fs::read_to_string(deploy().parent().unwrap().join("conf").join("full.yaml")).unwrap();
+    let full: Value = serde_yaml::from_str(&full).unwrap();
+    let time = |name: &str| {
+        let value = text(&full, &format!("proxy.shutdown.{name}"));
+        value.strip_suffix('s').and_then(|value| value.parse::<u64>().ok()).unwrap()
+    };
+    assert!(seconds > time("delay") + time("grace"), "TimeoutStopSec={seconds}s");
+}
+
 /// A volume as the kubelet lays it out: `FILE -> ..data/FILE`, `..data -> ..VERSION`.
 struct Volume(PathBuf);
 
