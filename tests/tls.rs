@@ -111,6 +111,66 @@ fn a_client_that_chooses_http2_and_is_silent_is_not_waited_for() {
 }
 
 #[test]
+fn a_handshake_that_never_ends_is_not_waited_for() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let limits = "  connection_limits: {header_timeout: 300ms}\n";
+    let gateway = start(directory(&authority, &with_tls(&origin, limits)));
+    // Nothing; the head of a record (RFC 8446 §5.1) of 512 bytes, and no more.
+    for start in [&b""[..], b"\x16\x03\x01\x02\0"] {
+        let mut silent = gateway.connect();
+        silent.send(start);
+        silent.wait_for_close();
+    }
+}
+
+#[test]
+fn connections_have_their_limits_whichever_protocol_they_choose() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let limits = "  connection_limits: {per_client: 1}\n";
+    let gateway = start(directory(&authority, &with_tls(&origin, limits)));
+    for protocol in ["h2", "http/1.1"] {
+        let client = authority.client(&[protocol]);
+        let connect = || Client::connect_tls(gateway.address(), "a.test", &client);
+        let first = crate::support::wait_for("the last one to be gone", || connect().ok());
+        assert!(connect().is_err(), "{protocol}");
+        drop(first);
+    }
+    // Not yet in a handshake, and counted.
+    let silent = crate::support::wait_for("a place", || {
+        let silent = gateway.connect();
+        let refused = Client::connect_tls(gateway.address(), "a.test", &authority.client(&["h2"])).is_err();
+        (refused && !silent.has_answer()).then_some(silent)
+    });
+    drop(silent);
+}
+
+#[test]
+fn silence_in_a_body_has_its_limit_over_http2_with_tls_too() {
+    let (origin, authority) = (Origin::start(), Authority::new());
+    let text = with_tls(&origin, "  request_limits: {body_timeout: 300ms}\n");
+    let text = text.replacen("    peers:", "    timeouts: {write: 300ms}\n    peers:", 1);
+    let gateway = start(directory(&authority, &text));
+    let mut client = Client::connect_tls(gateway.address(), "a.test", &authority.client(&["h2"])).unwrap();
+    // RFC 7541 §6: `POST https /` from the static table, the authority and the key as literals; the headers end, the stream
+    // does not.
+    let literal = |index: &[u8], value: &str| [index, &[value.len() as u8], value.as_bytes()].concat();
+    let key = literal(b"\x00\x09x-api-key", KEY);
+    let fields = [&b"\x83\x87\x84"[..], &literal(b"\x41", "a.test"), &key].concat();
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    client.send([&[0, 0, fields.len() as u8, 1, 4, 0, 0, 0, 1], &fields[..]].concat());
+    // RST_STREAM (RFC 9113 §6.4).
+    loop {
+        let head = client.read_exactly(9);
+        client.read_exactly(usize::from(head[1]) << 8 | usize::from(head[2]));
+        if head[3] == 3 {
+            assert_eq!(head[8], 1);
+            break;
+        }
+    }
+    assert!(origin.received().is_empty());
+}
+
+#[test]
 fn handshakes_that_fail_do_not_fill_the_log() {
     let (origin, authority) = (Origin::start(), Authority::new());
     let gateway = start(directory(&authority, &with_tls(&origin, "")));

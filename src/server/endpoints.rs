@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use pingora::server::Server;
 
+use super::RunError;
 use super::bind::{BoundListener, Sockets};
-use super::listener::{Connections, Endpoint};
-use super::{RunError, tls};
+use super::listener::Connections;
 use crate::policy::{PolicyHandle, Startup};
 use crate::proxy::{Gateway, Live};
 
@@ -22,8 +22,8 @@ pub(super) fn add_gateway(
     startup: &Startup,
     live: &Arc<PolicyHandle<Live>>,
 ) -> Result<(), RunError> {
-    let staying = endpoints(sockets.staying, startup, live)?;
-    server.add_service(super::gateway_service(server, gateway, staying, connections, startup, live));
+    let staying = super::gateway_service(server, gateway, sockets.staying, connections, startup, live)?;
+    server.add_service(staying);
     let delay = live.load().policy.shutdown_delay;
     if sockets.leaving.is_empty() || delay.is_zero() {
         return Ok(());
@@ -31,21 +31,8 @@ pub(super) fn add_gateway(
     for BoundListener { address, .. } in &sockets.leaving {
         log::info!("`{address}` is served for {} more", humantime::format_duration(delay));
     }
-    let leaving = endpoints(sockets.leaving, startup, live)?;
-    let service = super::gateway_service(server, gateway, leaving, &connections.beside(), startup, live);
-    server.add_service(service.with_threads(1).with_end(delay));
+    let connections = connections.beside();
+    let leaving = super::gateway_service(server, gateway, sockets.leaving, &connections, startup, live)?;
+    server.add_service(leaving.with_threads(1).with_end(delay));
     Ok(())
-}
-
-/// The bound sockets of the gateway, each with TLS where the config has it.
-fn endpoints(
-    sockets: Vec<BoundListener>,
-    startup: &Startup,
-    live: &Arc<PolicyHandle<Live>>,
-) -> Result<Vec<Endpoint>, RunError> {
-    let endpoint = |socket| {
-        let tls = startup.tls.as_ref().map(|tls| tls::settings(tls, live)).transpose();
-        Ok(Endpoint { socket, tls: tls.map_err(|what| RunError::Config(vec![what]))? })
-    };
-    sockets.into_iter().map(endpoint).collect()
 }

@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::{HttpProxy, ProcessCustomSession};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::admission;
 use super::client::ClientConnection;
@@ -42,6 +44,8 @@ pub(super) struct Front {
     pub(super) limits: ConnectionLimits,
     /// Whose connection it is, from trusted proxies.
     pub(super) proxy_protocol: Option<Arc<ProxyProtocol>>,
+    /// TLS, or none.
+    pub(super) tls: Option<Acceptor>,
     /// HTTP/2 without TLS as well, where a connection begins with it.
     pub(super) h2c: bool,
     /// What is in force.
@@ -55,7 +59,7 @@ impl Front {
         Arc::new(move |proxy, stream, shutdown| {
             let (front, shutdown) = (Arc::clone(&front), shutdown.clone());
             let open = front.connections.came();
-            // Pingora's task goes on holding what a TLS handshake took, 13 KiB. This one is a tenth of that.
+            // Pingora's task holds what it would take for a TLS handshake, 13 KiB. This one is a tenth of that.
             tokio::spawn(async move {
                 front.serve(proxy, stream, shutdown).await;
                 drop(open);
@@ -70,21 +74,45 @@ impl Front {
             return None;
         }
         let came_at = Instant::now();
-        let cleartext = stream.get_ssl_digest().is_none();
-        let mut stream = match &self.proxy_protocol {
-            Some(proxy_protocol) if cleartext => proxy_protocol::read(proxy_protocol, stream).await?,
-            _ => stream,
+        let stream = match &self.proxy_protocol {
+            Some(proxy_protocol) => proxy_protocol::read(proxy_protocol, stream).await?,
+            None => stream,
         };
         let _place = self.admit(&stream)?;
         let left = || self.limits.header_timeout.saturating_sub(came_at.elapsed());
-        let http2 = match cleartext {
-            true => self.h2c && h2c::detect(&mut stream, left()).await?,
-            false => stream.selected_alpn_proto() == Some(ALPN::H2),
+        let (stream, http2) = match &self.tls {
+            // What a handshake takes, 13 KiB, goes with it.
+            Some(tls) => Box::pin(self.secure(tls, stream, left())).await?,
+            None => {
+                let mut stream = stream;
+                let http2 = self.h2c && h2c::detect(&mut stream, left()).await?;
+                (stream, http2)
+            }
         };
         if http2 {
             return self.serve_http2(proxy, stream, &shutdown, left()).await;
         }
         self.serve_http1(&proxy, stream, &shutdown, came_at).await
+    }
+
+    /// The same connection with TLS, and whether it speaks HTTP/2. Not left to Pingora, which would take 60 s for a handshake, and
+    /// keep a connection of HTTP/2 from coming here.
+    async fn secure(&self, tls: &Acceptor, stream: Stream, limit: Duration) -> Option<(Stream, bool)> {
+        let client = admission::client_of(&stream);
+        let socket = stream.into_any().downcast::<TcpStream>().ok()?;
+        let what = match timeout(limit, tls.tls_handshake(*socket)).await {
+            Ok(Ok(stream)) => {
+                self.connections.can_ask();
+                let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
+                return Some((Box::new(stream), http2));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        let client = client.map_or_else(|| "?".to_owned(), |client| client.to_string());
+        // As a line of the library, of which there are only so many (see `telemetry::log`).
+        log::error!(target: "rustls", "TLS handshake error from {client}: {what}");
+        None
     }
 
     /// Its streams, until the client closes, or has had none for a while. The first has to begin in time, as over HTTP/1.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
-use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
@@ -20,7 +19,6 @@ use tokio::time::Instant;
 
 use super::admission::Lid;
 use super::bind::BoundListener;
-use super::proxy_protocol::ProxyProtocol;
 use crate::telemetry::in_flight::{InFlight, UnderWay};
 use crate::telemetry::metrics::{Metrics, RefusedConnection};
 
@@ -73,12 +71,17 @@ impl Connections {
     /// Counts one that came, until the returned value is dropped.
     pub(super) fn came(&self) -> UnderWay {
         self.metrics.connected();
+        self.can_ask();
+        self.open.begin()
+    }
+
+    /// Notes that a connection can send its first request from now on.
+    pub(super) fn can_ask(&self) {
         let now = self.made.elapsed().as_millis() as u64;
         // Not at each of a thousand in a millisecond: all threads share this.
         if self.last_came.load(Ordering::Relaxed) < now {
             self.last_came.store(now, Ordering::Relaxed);
         }
-        self.open.begin()
     }
 
     /// Counts one that is closed as it came, and says so now and then.
@@ -131,23 +134,10 @@ pub(super) struct ListeningService<A> {
     end: Option<Duration>,
 }
 
-/// A bound socket and how it is spoken to.
-pub(super) struct Endpoint {
-    pub(super) socket: BoundListener,
-    /// TLS on it, or none.
-    pub(super) tls: Option<TlsSettings>,
-}
-
 impl<A> ListeningService<A> {
-    pub(super) fn new(mut service: listening::Service<A>, endpoints: Vec<Endpoint>) -> Self {
-        let mut sockets = Vec::with_capacity(endpoints.len());
-        for Endpoint { socket, tls } in endpoints {
-            let listener = ListenerConfig::tcp(socket.address.to_string()).l4_buffer(BUFFERS);
-            service.add_listener(match tls {
-                Some(tls) => listener.tls(tls),
-                None => listener,
-            });
-            sockets.push(socket);
+    pub(super) fn new(mut service: listening::Service<A>, sockets: Vec<BoundListener>) -> Self {
+        for socket in &sockets {
+            service.add_listener(ListenerConfig::tcp(socket.address.to_string()).l4_buffer(BUFFERS));
         }
         Self { service, sockets, connections: None, end: None }
     }
@@ -156,11 +146,6 @@ impl<A> ListeningService<A> {
     pub(super) fn with_connections(mut self, connections: Arc<Connections>) -> Self {
         self.connections = Some(connections);
         self
-    }
-
-    /// Reads from trusted proxies whose connection it is, where there is TLS. Where there is none, the front does.
-    pub(super) fn read_before_tls(&mut self, proxy_protocol: Arc<ProxyProtocol>) {
-        self.service.endpoints().set_pre_tls_callback(proxy_protocol);
     }
 
     /// Until so long after its start; what is in flight then is finished.

@@ -57,7 +57,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Fleet, Http1Connector, MAX_ATTEMPTS, resolve};
 use bind::BoundListener;
 use front::{Front, Proxy};
-use listener::{Connections, Endpoint, ListeningService};
+use listener::{Connections, ListeningService};
 use proxy_protocol::ProxyProtocol;
 use reload::{InForce, Reloader};
 use signals::Signals;
@@ -261,14 +261,17 @@ pub fn run_origin(
 const SMALL_FRAMES_BUDGET: usize = 13_107 * 251;
 
 /// The phases, run by Pingora, on these listeners.
+///
+/// # Errors
+/// The authorities of the clients cannot be used.
 fn gateway_service(
     server: &Server,
     gateway: &Gateway,
-    endpoints: Vec<Endpoint>,
+    sockets: Vec<BoundListener>,
     connections: &Arc<Connections>,
     startup: &Startup,
     live: &Arc<PolicyHandle<Live>>,
-) -> ListeningService<Proxy> {
+) -> Result<ListeningService<Proxy>, RunError> {
     let limits = startup.connection_limits;
     let proxy_protocol = startup.proxy_protocol.then(|| {
         let (live, connections) = (Arc::clone(live), Arc::clone(connections));
@@ -279,11 +282,13 @@ fn gateway_service(
     options.allow_connect_method_proxying = true;
     // Every connection goes to the front.
     options.force_custom = true;
+    let tls = startup.tls.as_ref().map(|tls| tls::acceptor(tls, live)).transpose();
     let front = Front {
         connections: Arc::clone(connections),
         clients: Clients::default(),
         limits,
-        proxy_protocol: proxy_protocol.clone(),
+        proxy_protocol,
+        tls: tls.map_err(|what| RunError::Config(vec![what]))?,
         h2c: startup.h2c,
         live: Arc::clone(live),
     };
@@ -299,17 +304,13 @@ fn gateway_service(
         http2_options.data_frame_budget(SMALL_FRAMES_BUDGET);
         proxy.h2_options = Some(http2_options);
     }
-    let mut service = ListeningService::new(service, endpoints).with_connections(Arc::clone(connections));
-    if let Some(proxy_protocol) = proxy_protocol {
-        service.read_before_tls(proxy_protocol);
-    }
-    service
+    Ok(ListeningService::new(service, sockets).with_connections(Arc::clone(connections)))
 }
 
 /// The origin of the embedded default, beside the gateway.
 fn origin_service(OriginListener(socket): OriginListener) -> ListeningService<Origin> {
     let service = listening::Service::new("origin".to_owned(), Origin::new());
-    ListeningService::new(service, vec![Endpoint { socket, tls: None }])
+    ListeningService::new(service, vec![socket])
 }
 
 fn supervising_runtime() -> Result<Runtime, RunError> {

@@ -10,12 +10,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora::listeners::PreTlsProcess;
 use pingora::protocols::l4::socket::SocketAddr as AnyAddress;
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
-use pingora::{ErrorType, OrErr};
 use ppp::{v1, v2};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -53,13 +50,6 @@ pub(super) async fn read(protocol: &ProxyProtocol, stream: Stream) -> Option<Str
     let mut stream = stream.into_any().downcast::<TcpStream>().ok()?;
     protocol.identify(&mut stream).await.ok()?;
     Some(stream)
-}
-
-#[async_trait]
-impl PreTlsProcess for ProxyProtocol {
-    async fn process(&self, stream: &mut TcpStream) -> pingora::Result<()> {
-        self.identify(stream).await.or_err(ErrorType::InvalidHTTPHeader, "no PROXY protocol header")
-    }
 }
 
 impl ProxyProtocol {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::ALPN;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -10,11 +10,11 @@ use rustls::sign::CertifiedKey;
 use crate::policy::{PolicyHandle, TlsStartup, parse_authorities};
 use crate::proxy::Live;
 
-/// Makes the settings of one listener.
+/// What takes handshakes.
 ///
 /// # Errors
 /// The authorities of the clients cannot be used.
-pub(super) fn settings(startup: &TlsStartup, live: &Arc<PolicyHandle<Live>>) -> Result<TlsSettings, String> {
+pub(super) fn acceptor(startup: &TlsStartup, live: &Arc<PolicyHandle<Live>>) -> Result<Acceptor, String> {
     pingora::tls::install_default_crypto_provider();
     // No files: the resolver below takes their place.
     let mut settings = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
@@ -25,7 +25,7 @@ pub(super) fn settings(startup: &TlsStartup, live: &Arc<PolicyHandle<Live>>) -> 
         let verifier = WebPkiClientVerifier::builder(Arc::new(authorities)).build();
         settings.set_client_cert_verifier(verifier.map_err(|error| error.to_string())?);
     }
-    Ok(settings)
+    Ok(settings.build())
 }
 
 /// Looks a certificate up in the policy in force, so that a reload counts from the next handshake on.
