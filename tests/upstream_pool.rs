@@ -78,6 +78,25 @@ fn one_that_the_peer_has_closed_is_not_used_again() {
     }
 }
 
+/// As behind a load balancer that went away: every idle connection is dead, and nobody has been told.
+#[test]
+fn when_one_is_closed_as_it_is_used_again_the_others_are_not_tried() {
+    let peer = Peer::start("");
+    let mut clients: Vec<_> = (0..4).map(|_| peer.gateway.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(get("/a")));
+    let mut streams: Vec<_> = clients.iter().map(|_| peer.accept()).collect();
+    streams.iter_mut().for_each(|stream| answer(stream, "/a"));
+    for client in &mut clients {
+        assert_eq!(client.response().body, b"/a");
+    }
+    for mut stream in streams {
+        thread::spawn(move || stream.read(&mut [0; 4096]).map(drop));
+    }
+    clients[0].send(get("/b"));
+    answer(&mut peer.accept(), "/b");
+    assert_eq!(clients[0].response().body, b"/b");
+}
+
 #[test]
 fn what_a_peer_sends_unasked_is_nobodys_answer() {
     for unasked in ["x", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"] {

@@ -13,7 +13,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::Ctx;
-use crate::upstream::{Taken, Upstream};
+use crate::upstream::{self, Taken, Upstream};
 
 /// A peer's response with a status that stands for a failed server goes to the client only if it is the last word.
 pub(super) fn check_status(session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
@@ -65,6 +65,9 @@ pub(super) fn error_while_proxy(
         timed_out.is_some() || matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     // A connection that idled in the pool may have been closed meanwhile, which is nobody's failure.
     let was_idle = (reused || is_older(ctx)) && !too_slow;
+    if by_peer && was_idle {
+        upstream::forget_idle(peer);
+    }
     let address = ctx.taken.as_ref().map(Taken::address);
     let other_is_left =
         ctx.upstream().is_some_and(|upstream| upstream.has_untried_but(&ctx.attempts, address));

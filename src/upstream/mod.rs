@@ -18,6 +18,7 @@ mod tls;
 pub use connect::Http1Connector;
 pub use health::Taken;
 pub use peer::{AddressReading, Peer, address_of as peer_address, on_its_own};
+pub use pool::forget as forget_idle;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -90,6 +90,15 @@ pub(super) fn take(lease: &Lease) -> Option<Stream> {
     .ok()?
 }
 
+/// Closes those of this thread that lead to a peer: one of them was closed as a request came over it, and the others are as old.
+pub fn forget(peer: &impl Peer) {
+    let _ = POOL.try_with(|pool| {
+        let Ok(mut pool) = pool.try_borrow_mut() else { return };
+        let closed = pool.idle.remove(&peer.reuse_hash()).map_or(0, |idle| idle.len());
+        pool.count -= closed;
+    });
+}
+
 /// Keeps a connection for the next request of this thread, if there is room.
 pub(super) fn keep(lease: &Lease, stream: Stream) {
     let Ok(runtime) = Handle::try_current() else { return };
