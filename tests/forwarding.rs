@@ -263,6 +263,20 @@ fn an_early_hint_cannot_speak_for_the_gateway_either() {
 }
 
 #[test]
+fn close_is_heeded_wherever_it_stands_in_connection() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("off", &origin));
+    for connection in
+        ["close", "x-a, Close", "keep-alive\r\nConnection: close", "x-a\r\nConnection: x-b,close"]
+    {
+        let mut client = gateway.connect();
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+        assert_eq!(client.exchange(request).header("connection"), Some("close"), "{connection}");
+        client.expect_close();
+    }
+}
+
+#[test]
 fn an_upgrade_on_options_is_never_honoured() {
     let origin = Origin::answering(|_, stream| {
         stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")

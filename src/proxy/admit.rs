@@ -153,9 +153,14 @@ async fn fault_reply(session: &mut Session, ctx: &Ctx, fault: Fault) -> Result<b
     Ok(true)
 }
 
-/// Pingora keeps an idle HTTP/1.1 connection for ever unless it is told otherwise, on every request.
+/// Pingora keeps an idle HTTP/1.1 connection for ever unless it is told otherwise, on every request, and looks for `close` in
+/// the first `Connection` alone.
 fn limit_keepalive(gateway: &Gateway, session: &mut Session, ctx: &Ctx) {
-    if gateway.requests.is_draining() {
+    let says_close = || {
+        let mut options = guard::connection_options(&session.req_header().headers);
+        options.any(|option| option.eq_ignore_ascii_case(b"close"))
+    };
+    if gateway.requests.is_draining() || says_close() {
         session.set_keepalive(None);
     } else if session.get_keepalive().is_some() {
         session.set_keepalive(Some(ctx.live.policy.keepalive_timeout.as_secs().max(1)));

@@ -184,11 +184,16 @@ fn is_ip_literal(name: &[u8]) -> bool {
 
 /// What `Connection` names goes no further (RFC 9110 §7.6.1), so it may not name what the upstream must get. Pingora refuses
 /// the same, but once a peer was chosen and as an error of the gateway's.
-fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
+/// What `Connection` names, in all of its lines.
+pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
+}
+
+fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
     let mut count = 0;
-    for option in options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
+    for option in connection_options(headers) {
         count += 1;
         if count > CONNECTION_OPTIONS {
             return Err(Fault::BadRequest("`Connection` names too many fields."));

@@ -9,8 +9,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::Ctx;
 use super::fault::Fault;
+use super::{Ctx, guard};
 use crate::auth;
 use crate::policy::KeyTable;
 
@@ -43,13 +43,8 @@ fn is_handshake(request: &RequestHeader) -> bool {
 
 /// `Upgrade: websocket`, which `Connection` names.
 fn switches_to_websocket(headers: &HeaderMap) -> bool {
-    let names_upgrade = |line: &HeaderValue| {
-        line.as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    };
     only(headers, &header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && headers.get_all(header::CONNECTION).iter().any(names_upgrade)
+        && guard::connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// The field, if it stands once.
