@@ -25,8 +25,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 KEY, TOKEN = "sk-0123456789abcdef0123456789abcdef", "admin-0123456789abcdef0123456789abcdef"
 
-# 50 connections, each of which waits 10 ms before a request: at most 5,000 a second.
-LOAD_CONNECTIONS, LOAD_SCRIPT = 50, "function delay() return 10 end\n"
+# 60 connections, each of which waits 10 ms before a request: at most 6,000 a second.
+LOAD_CONNECTIONS, LOAD_SCRIPT = 60, "function delay() return 10 end\n"
 
 CONFIG = """\
 proxy: {{listen: ["127.0.0.1:{port}"], auth_mode: strict, api_key: {key}}}
