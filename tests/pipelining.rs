@@ -13,6 +13,16 @@ fn echoing() -> Origin {
     })
 }
 
+/// An origin that answers a request for `/held` once it may, others at once.
+fn holding(released: &'static AtomicBool) -> Origin {
+    Origin::answering(|request, stream| {
+        if request.head.starts_with("GET /held ") {
+            wait_for("the release", || released.load(Ordering::SeqCst).then_some(()));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    })
+}
+
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n")
 }
@@ -54,12 +64,7 @@ fn behind_a_body_in_the_same_packet_the_connection_ends() {
 #[test]
 fn a_large_one_waits_for_its_turn_too() {
     static RELEASED: AtomicBool = AtomicBool::new(false);
-    let origin = Origin::answering(|request, stream| {
-        if request.head.starts_with("GET /held ") {
-            wait_for("the release", || RELEASED.load(Ordering::SeqCst).then_some(()));
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    });
+    let origin = holding(&RELEASED);
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
     let body = "a".repeat(1 << 20);
@@ -83,12 +88,7 @@ fn a_large_one_waits_for_its_turn_too() {
 #[test]
 fn one_that_comes_while_the_first_is_under_way_disturbs_nothing() {
     static RELEASED: AtomicBool = AtomicBool::new(false);
-    let origin = Origin::answering(|request, stream| {
-        if request.head.starts_with("GET /held ") {
-            wait_for("the release", || RELEASED.load(Ordering::SeqCst).then_some(()));
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    });
+    let origin = holding(&RELEASED);
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
     client.send(get("/held"));
