@@ -1,8 +1,9 @@
 //! Requests are made unambiguous before anything is decided on them.
 //!
-//! What is decided on must be what is forwarded. A target that Pingora has changed while parsing, a `Host` that is no
-//! host, a length that two parsers could read in two ways: all are refused. An absolute-form target is rewritten to
-//! origin-form, so that no upstream can take it for a request to be proxied further.
+//! What is decided on must be what is forwarded. A `Host` that is no host, a length that two parsers could read in two ways:
+//! all are refused. An absolute-form target is rewritten to origin-form, so that no upstream can take it for a request to be
+//! proxied further. Pingora percent-encodes spaces and controls in a target before anything here sees it; in that form it is
+//! decided on and forwarded.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -182,8 +183,6 @@ fn is_ip_literal(name: &[u8]) -> bool {
         .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// What `Connection` names goes no further (RFC 9110 §7.6.1), so it may not name what the upstream must get. Pingora refuses
-/// the same, but once a peer was chosen and as an error of the gateway's.
 /// What `Connection` names, in all of its lines.
 pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(header::CONNECTION).iter();
@@ -191,6 +190,8 @@ pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[
     options.map(<[u8]>::trim_ascii).filter(|option| !option.is_empty())
 }
 
+/// What `Connection` names goes no further (RFC 9110 §7.6.1), so it may not name what the upstream must get. Pingora refuses
+/// the same, but once a peer was chosen and as an error of the gateway's.
 fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
     let mut count = 0;
     for option in connection_options(headers) {
