@@ -87,6 +87,23 @@ fn with_nothing_in_flight_it_ends_at_once() {
 }
 
 #[test]
+fn a_connection_that_has_just_come_may_still_ask() {
+    let origin = Origin::start();
+    // One thread takes connections in their order.
+    let config = stopping(&origin, "grace: 1h, delay: 0s").replace("proxy:\n", "proxy:\n  threads: 1\n");
+    let mut gateway = Gateway::start(&config);
+    let (mut asked, mut fresh, mut last) = (gateway.connect(), gateway.connect(), gateway.connect());
+    for client in [&mut asked, &mut last] {
+        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+    }
+    gateway.signal("TERM");
+    asked.expect_close();
+    let response = fresh.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert!(gateway.wait().success());
+}
+
+#[test]
 fn what_is_in_flight_is_finished_and_the_health_check_says_so() {
     let (finish, origin) = slow_origin();
     let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 1h"));

@@ -8,6 +8,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,10 @@ use crate::proxy::{Gateway, Live, arrival, silence};
 use crate::telemetry::metrics::RefusedConnection;
 use crate::timer::Timer;
 use crate::upstream::Http1Connector;
+
+/// How long a connection that has just come may take to ask, also when the gateway stops: its client cannot know that
+/// nobody has read its request, and may have been about to send it.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// The phases, run by Pingora.
 pub(super) type Proxy = HttpProxy<Gateway, Http1Connector>;
@@ -152,7 +157,13 @@ impl Front {
         let mut closing = self.connections.closing();
         // These two wait as long as the connection lives: to begin to wait anew for each request would cost as much as to look
         // for its key.
-        let mut closing = pin!(closing.wait_for(|closing| *closing));
+        let asked = AtomicBool::new(false);
+        let mut closing = pin!(async {
+            let _ = closing.wait_for(|closing| *closing).await;
+            if !asked.load(Ordering::Relaxed) {
+                tokio::time::sleep_until(came_at + FIRST_REQUEST).await;
+            }
+        });
         let mut timer = Timer::default();
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
@@ -165,8 +176,9 @@ impl Front {
                 biased;
                 begun = connection.begins() => begun.ok()?.then_some(())?,
                 () = poll_fn(|context| timer.poll_passed(deadline, context)) => return None,
-                _ = closing.as_mut() => return None,
+                () = closing.as_mut() => return None,
             }
+            asked.store(true, Ordering::Relaxed);
             let mut session = ServerSession::new_http1(connection);
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),
