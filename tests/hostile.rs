@@ -13,8 +13,8 @@ use crate::support::{Gateway, sdk_python};
 /// What Pingora does inside its reading of a chunked body, where no filter sees it.
 ///
 /// `FR-065`: a bare LF within a chunk extension. RFC 9112 §7.1.1 allows it there as little as anywhere; Pingora waits for
-/// the CR LF that ends the line. The request never becomes complete at the upstream, and the connection ends with
-/// `request_limits.body_timeout`.
+/// the CR LF that ends the line. This body never becomes complete at the upstream, and the connection ends with
+/// `request_limits.body_timeout`; another body could be read in two ways, see `docs/edge.md`.
 const KNOWN: [&str; 1] = ["FR-065"];
 
 #[derive(Deserialize)]
