@@ -10,13 +10,6 @@ use serde::Deserialize;
 
 use crate::support::{Gateway, sdk_python};
 
-/// What Pingora does inside its reading of a chunked body, where no filter sees it.
-///
-/// `FR-065`: a bare LF within a chunk extension. RFC 9112 §7.1.1 allows it there as little as anywhere; Pingora waits for
-/// the CR LF that ends the line. This body never becomes complete at the upstream, and the connection ends with
-/// `request_limits.body_timeout`; another body could be read in two ways, see `docs/edge.md`.
-const KNOWN: [&str; 1] = ["FR-065"];
-
 #[derive(Deserialize)]
 struct Outcome {
     id: String,
@@ -58,7 +51,6 @@ fn run_cases(mode: &str, cases: &str, levels: &[&str], at_least: usize) {
         .iter()
         .filter(|outcome| outcome.verdict != "ok")
         .filter(|outcome| levels.contains(&outcome.level.as_str()))
-        .filter(|outcome| !KNOWN.contains(&outcome.id.as_str()))
         .map(|outcome| (outcome.id.as_str(), (outcome.level.as_str(), outcome.title.as_str(), &*outcome.bad)))
         .collect();
     assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), outcomes.len());

@@ -51,14 +51,64 @@ fn requests_in_one_packet_are_answered_in_order() {
 }
 
 #[test]
-fn behind_a_body_in_the_same_packet_the_connection_ends() {
+fn each_ends_where_the_next_begins_in_one_packet_and_in_pieces() {
+    let origin = echoing();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let delete = get("/3").replacen("GET", "DELETE", 1);
+    let large = get("/6").replacen("\r\n", &format!("\r\nx-large: {}\r\n", "a".repeat(10_000)), 1);
+    let chunked = post("/4", "Transfer-Encoding: chunked", "4;a=b\r\nbody\r\n0\r\nx-sum: 1\r\n\r\n");
+    let all = post("/1", "Content-Length: 4", "body")
+        + &post("/2", "Content-Length: 0", "")
+        + &delete
+        + &chunked
+        + &get("/5").replace("\r\n", "\n")
+        + &large
+        + &get("/7");
+    let in_pieces = |piece: usize| {
+        let mut client = gateway.connect();
+        for bytes in all.as_bytes().chunks(piece) {
+            client.send(bytes);
+        }
+        for path in 1..=7 {
+            let response = client.response();
+            assert_eq!(response.body, format!("/{path}").as_bytes(), "pieces of {piece}");
+            assert_ne!(response.header("connection"), Some("close"), "pieces of {piece}");
+        }
+        assert_eq!(client.exchange(get("/8")).body, b"/8", "the connection goes on");
+    };
+    for piece in [1, 7, 64, 1000, all.len()] {
+        in_pieces(piece);
+    }
+    assert_eq!(paths(&origin).len(), 5 * 8);
+}
+
+#[test]
+fn an_empty_line_too_many_may_come_in_two() {
     let origin = echoing();
     let gateway = Gateway::start(&config("strict", &origin));
     let mut client = gateway.connect();
-    client.send(post("/1", "Content-Length: 4", "body") + &get("/2"));
-    assert_eq!(client.response().body, b"/1");
-    client.expect_close();
-    assert_eq!(paths(&origin), ["/1"], "the client has to ask again");
+    assert_eq!(client.exchange(post("/1", "Content-Length: 4", "body") + "\r").body, b"/1");
+    assert_eq!(client.exchange("\n".to_owned() + &get("/2")).body, b"/2");
+}
+
+/// A front that ends a line of chunks at its LF takes all of this for the body of one request.
+#[test]
+fn a_line_of_chunks_that_two_parsers_end_in_two_places_is_refused() {
+    let origin = echoing();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let smuggled = get("/smuggled");
+    let hidden = format!("2;\nxx\r\n{:x}\r\n0\r\n\r\n", smuggled.len() + 5);
+    for first in [1, 3, 4, 8, hidden.len() - 5, hidden.len()] {
+        let mut client = gateway.connect();
+        client.send(post("/first", "Transfer-Encoding: chunked", &hidden[..first]));
+        client.send(hidden[first..].to_owned() + &smuggled + "\r\n0\r\n\r\n");
+        let response = client.response();
+        assert_eq!((response.status, response.header("x-keygate-error")), (400, Some("bad_request")));
+        let body = String::from_utf8(response.body).unwrap();
+        assert!(body.contains("chunked body is malformed"), "{body}");
+        client.expect_close();
+    }
+    assert!(paths(&origin).iter().all(|path| path == "/first"), "{:?}", paths(&origin));
 }
 
 #[test]

@@ -141,21 +141,35 @@ fn what_is_no_request_gets_an_answer_that_says_so() {
     let origin = Origin::start();
     let gateway = Gateway::start(&config("strict", &origin));
     let head = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n");
-    for bytes in [
-        format!("{}no colon\r\n\r\n", head("/v1/messages")),
-        format!("{}a: \u{7f}\r\n\r\n", head("/v1/messages")),
-        format!("{}\r\n", head("/v1/messages?a=\"b\"")),
-        format!("{}{}\r\n", head("/v1/messages"), "a: 1\r\n".repeat(300)),
+    let twice = "Host: localhost\r\n";
+    for (bytes, status, word) in [
+        (format!("{}no colon\r\n\r\n", head("/v1/messages")), 400, "no colon"),
+        (format!("{}a: \u{7f}\r\n\r\n", head("/v1/messages")), 400, "control character"),
+        (format!("{}\r\n", head("/v1/messages?a=\"b\"")), 400, "`%22`"),
+        (format!("{}\r\n", head("/v1/messages?a= b")), 400, "`%20`"),
+        (format!("{}\r\n", head("/v1/messages\t")), 400, "one space"),
+        (format!("{}{twice}\r\n", head("/v1/messages")), 400, "`Host` stands on more"),
+        (format!("{}{}\r\n", head("/v1/messages"), "a: 1\r\n".repeat(300)), 431, "request_limits"),
+        (format!("{}{}\r\n", head("/v1/messages"), "a: 1234567890\r\n".repeat(1000)), 431, "request_limits"),
+        (format!("{}\r\n", head(&format!("/v1/messages?{}", "a".repeat(70_000)))), 414, "request_limits"),
     ] {
         let response = gateway.exchange(&bytes);
-        assert_eq!(outcome(&response), (400, Some("bad_request")), "{bytes:?}");
+        let code = match status {
+            400 => "bad_request",
+            414 => "uri_too_long",
+            _ => "header_too_large",
+        };
+        let begin = &bytes[..bytes.len().min(200)];
+        assert_eq!(outcome(&response), (status, Some(code)), "{begin:?}");
         assert_eq!(response.header("connection"), Some("close"));
         assert!(response.header("date").is_some(), "{response:?}");
         let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(body["type"], "error", "in the dialect of the path: {body}");
         assert_eq!(body["request_id"].as_str(), response.header("x-request-id"));
+        assert!(body["error"]["message"].as_str().unwrap().contains(word), "{begin:?}: {body}");
     }
-    let nothing = gateway.exchange("\u{1}\r\n\r\n");
+    // A TLS handshake, with no line that ends.
+    let nothing = gateway.exchange("\u{16}\u{3}\u{1}");
     assert_eq!(outcome(&nothing), (400, Some("bad_request")));
     assert!(origin.received().is_empty());
     gateway.program().wait_for_log("a warning", |line| line.contains("sent what is no request of HTTP"));

@@ -22,7 +22,10 @@ tokio::task_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrived {
     Nothing,
+    /// The header section, and perhaps some of what follows.
     HeaderSection,
+    /// The same, and what follows is a body in chunks.
+    Chunks,
     Whole,
 }
 
@@ -50,6 +53,11 @@ pub(super) fn note_header_section() {
     note(Arrived::HeaderSection);
 }
 
+/// Notes that its body is chunked.
+pub(super) fn note_chunks() {
+    note(Arrived::Chunks);
+}
+
 /// Notes that the whole request is there: what the client sends now belongs to the next one. After the handshake of a
 /// WebSocket nothing may come either before it is answered (RFC 6455 §4.1).
 pub(super) fn note_whole() {
@@ -69,6 +77,11 @@ fn note(what: Arrived) {
 /// Whether the header section of this task's exchange has not been read: whatever is written now is no answer to it.
 pub fn is_awaited() -> bool {
     is(Arrived::Nothing)
+}
+
+/// Whether what this task's exchange has not read is a body in chunks.
+pub fn is_chunked() -> bool {
+    is(Arrived::Chunks)
 }
 
 /// Whether the whole request of this task's exchange has been read.

@@ -1,7 +1,21 @@
 //! `Fault`: what can go wrong with a request that is not the caller's key. A closed enum; code, status and message
 //! stand side by side.
 
+use std::{fmt, io};
+
 use pingora::{Error, ErrorSource, ErrorType};
+
+/// What a connection says that finds no body in chunks where there should be one.
+#[derive(Clone, Copy, Debug)]
+pub struct MalformedChunks;
+
+impl std::error::Error for MalformedChunks {}
+
+impl fmt::Display for MalformedChunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the chunked body is malformed")
+    }
+}
 
 /// Why the gateway itself answers an error other than a refused key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +86,11 @@ impl Fault {
             }
             (_, ErrorSource::Upstream) => Some(Self::UpstreamFailed),
             (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Self::BodyTooSlow),
+            (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed_body(error) => {
+                Some(Self::BadRequest(
+                    "The chunked body is malformed: a length that is none, or a line that does not end with CR LF.",
+                ))
+            }
             // The client is gone, or too slow to take an answer.
             (
                 ErrorType::ReadError
@@ -217,10 +236,23 @@ impl Fault {
     }
 }
 
+/// Whoever reads the connection has found that its bytes are no body.
+fn is_malformed_body(error: &Error) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause
+        .and_then(io::Error::get_ref)
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<MalformedChunks>)
+        || wrapped(error).is_some_and(is_malformed_body)
+}
+
 /// Pingora stops reading a header section after 1 MiB. Nothing but the text tells that from one that is malformed.
 fn is_pingoras_own_limit(error: &Error) -> bool {
     let says_so = |text: &str| text.starts_with("Response header larger");
-    let cause = || error.cause.as_ref()?.downcast_ref::<Box<Error>>();
     error.context.as_ref().is_some_and(|text| says_so(text.as_str()))
-        || cause().is_some_and(|e| is_pingoras_own_limit(e))
+        || wrapped(error).is_some_and(is_pingoras_own_limit)
+}
+
+/// The error that Pingora has put another one around.
+fn wrapped(error: &Error) -> Option<&Error> {
+    error.cause.as_ref()?.downcast_ref::<Box<Error>>().map(Box::as_ref)
 }

@@ -2,8 +2,7 @@
 //!
 //! What is decided on must be what is forwarded. A `Host` that is no host, a length that two parsers could read in two ways:
 //! all are refused. An absolute-form target is rewritten to origin-form, so that no upstream can take it for a request to be
-//! proxied further. Pingora percent-encodes spaces and controls in a target before anything here sees it; in that form it is
-//! decided on and forwarded.
+//! proxied further. What Pingora would refuse or rewrite before anything here sees it is `unreadable`'s.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -11,7 +10,7 @@ use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::fault::Fault;
-use super::{reply, websocket};
+use super::{arrival, reply, websocket};
 use crate::auth::HEALTH_PATH;
 use crate::policy::RequestLimits;
 
@@ -210,7 +209,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -222,7 +221,11 @@ fn check_framing(request: &RequestHeader, raw: &[u8]) -> Result<(), Fault> {
         if has_field(raw, b"content-length") {
             return Err(Fault::BadRequest("`Content-Length` and `Transfer-Encoding` exclude each other."));
         }
-        return if is_exactly_chunked(headers) { Ok(()) } else { Err(Fault::UnsupportedTransferCoding) };
+        if !is_exactly_chunked(headers) {
+            return Err(Fault::UnsupportedTransferCoding);
+        }
+        arrival::note_chunks();
+        return Ok(());
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {

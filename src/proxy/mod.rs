@@ -43,8 +43,9 @@ mod watch;
 mod websocket;
 
 pub use ctx::Ctx;
+pub use fault::MalformedChunks;
 pub use reply::unreadable as answer_to_unreadable;
-pub use unreadable::make_readable;
+pub use unreadable::{is_hopeless, make_readable};
 
 use std::os::fd::RawFd;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -88,21 +88,19 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, ctx: &Ctx) -> Res
 }
 
 /// The answer to what is no request, in place of the one that Pingora wrote: a head and a body, after which the connection is
-/// closed. `first` are the first bytes that the client sent.
-pub fn unreadable(first: &[u8], pingoras: &[u8]) -> Vec<u8> {
-    let target = unreadable::target(first);
-    let path = target.split('?').next().unwrap_or_default();
-    let fault = Fault::BadRequest(
-        "This is no request of HTTP: a line without a colon, a byte that may not stand where it does, more than 256 \
-         lines, or more than 1 MiB of them.",
-    );
+/// closed. `first` are the first bytes that the client sent; the header section `is_too_large` if it is more than Pingora
+/// reads.
+pub fn unreadable(first: &[u8], is_too_large: bool, pingoras: &[u8]) -> Vec<u8> {
+    let path = unreadable::target(first).split('?').next().unwrap_or_default();
+    let fault = unreadable::fault(first, is_too_large);
     let id = request_id::of(&HeaderMap::new());
     let error = ApiError { status: fault.status(), code: fault.code(), message: fault.message() };
     let body = Dialect::of(path, &HeaderMap::new(), None).body(&error, &id);
+    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let (code, length, id) = (fault.code(), body.len(), id.to_str().unwrap_or_default());
     let date = date_line(pingoras);
     let head = format!(
-        "HTTP/1.1 400 Bad Request\r\n{date}content-type: application/json\r\ncontent-length: {length}\r\n\
+        "HTTP/1.1 {status}\r\n{date}content-type: application/json\r\ncontent-length: {length}\r\n\
          cache-control: no-store\r\nx-keygate-error: {code}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
     );
     [head.as_bytes(), &body].concat()

@@ -5,7 +5,8 @@
 //! as it asks. An idle connection holds the socket and little else.
 //!
 //! What a client sends behind a request waits here for its turn (pipelining, RFC 9112 §9.3.2). Pingora must not see it
-//! before: while the answer is under way it takes any byte for a fault, and breaks the exchange off.
+//! before: while the answer is under way it takes any byte for a fault, and breaks the exchange off. So it gets a header section,
+//! then a body, and of a chunked one no byte that another parser could take for the next request's.
 //!
 //! It is also the one place that sees what Pingora makes of bytes that are no request.
 
@@ -16,22 +17,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use memchr::memmem;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::admission;
+use super::framing::Framing;
 use super::listener::Connections;
 use crate::connection::passes_on;
-use crate::proxy::{answer_to_unreadable, arrival, make_readable};
+use crate::proxy::{answer_to_unreadable, arrival, is_hopeless, make_readable};
 use crate::telemetry::metrics::RefusedConnection;
 
 /// The most of a request that is read at first, or before its turn: nearly every request to a language model that has no
 /// image in it.
 const FIRST: usize = 8 * 1024;
 
-/// Ends a header section.
-const EMPTY_LINE: &[u8] = b"\r\n\r\n";
+/// The most of a request line that is read before Pingora has it. A longer target it could not take (`http::Uri`).
+const LONGEST_LINE: usize = 65 * 1024;
 
 /// The connection.
 #[derive(Debug)]
@@ -42,15 +43,25 @@ pub(super) struct ClientConnection {
     first: Vec<u8>,
     /// How many of them Pingora has.
     given: usize,
-    /// How many of them Pingora may have before it has read the header section.
+    /// How many of them are its header section, as far as is known.
     head: usize,
+    /// Where it ends.
+    request: Framing,
     /// What is left of an answer in place of Pingora's.
     instead: Bytes,
 }
 
 impl ClientConnection {
     pub(super) fn new(stream: Stream, connections: Arc<Connections>) -> Self {
-        Self { stream, connections, first: Vec::new(), given: 0, head: 0, instead: Bytes::new() }
+        Self {
+            stream,
+            connections,
+            first: Vec::new(),
+            given: 0,
+            head: 0,
+            request: Framing::default(),
+            instead: Bytes::new(),
+        }
     }
 
     /// Waits for the next request to begin; `false` if the client closes the connection instead.
@@ -63,37 +74,68 @@ impl ClientConnection {
 
     fn poll_begins(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.first.drain(..std::mem::take(&mut self.given));
+        (self.head, self.request) = (0, Framing::default());
         loop {
             // RFC 9112 §2.2: some clients end a body with an empty line too many.
-            let empty = self.first.chunks_exact(2).take_while(|&line| line == b"\r\n").count();
-            self.first.drain(..2 * empty);
-            if !self.first.is_empty() {
-                make_readable(&mut self.first);
-                self.head = head(&self.first);
+            self.first.drain(..empty_lines(&self.first));
+            if !matches!(*self.first, [] | [b'\r']) {
                 return Poll::Ready(Ok(true));
             }
-            // Nothing is kept while there is nothing.
-            self.first = Vec::new();
-            if ready!(self.poll_more(context))? == 0 {
+            if self.first.is_empty() {
+                // Nothing is kept while there is nothing.
+                self.first = Vec::new();
+            }
+            if ready!(self.poll_more(context, FIRST))? == 0 {
                 return Poll::Ready(Ok(false));
             }
         }
     }
 
-    /// Reads what the client has sent, as far as there is room for it. The number of bytes; 0 if there are no more to come.
-    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what the client has sent, as long as no more than `most` bytes are waiting. The number of bytes; 0 if there are no
+    /// more to come.
+    fn poll_more(&mut self, context: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let mut room = [MaybeUninit::uninit(); FIRST];
-        let left = FIRST.saturating_sub(self.first.len() - self.given);
-        let mut read = ReadBuf::uninit(room.get_mut(..left).unwrap_or_default());
+        let left = most.saturating_sub(self.first.len() - self.given);
+        let mut read = ReadBuf::uninit(room.get_mut(..left.min(FIRST)).unwrap_or_default());
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
         self.first.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
     }
 
+    /// Reads the header section, unless it is a large one; of that, the request line at least.
+    fn poll_header_section(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let unseen = self.first.get(self.head..).unwrap_or_default();
+            self.head += self.request.header_section.own(unseen);
+            let most = if self.request.header_section.lines() == 0 { LONGEST_LINE } else { FIRST };
+            if self.request.header_section.is_over() || self.head >= most || is_hopeless(&self.first) {
+                break;
+            }
+            if ready!(self.poll_more(context, most))? == 0 {
+                break;
+            }
+        }
+        make_readable(&mut self.first);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives Pingora of what has been read what belongs to what it reads now.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let is_awaited = arrival::is_awaited();
+        let end = if is_awaited { self.head } else { self.first.len() };
+        let rest = self.first.get(self.given..end).unwrap_or_default();
+        let now = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
+        // A header section has been looked at before.
+        let own = if is_awaited { now.len() } else { self.request.own(now)? };
+        buffer.put_slice(now.get(..own).unwrap_or_default());
+        self.given += own;
+        Ok(())
+    }
+
     /// Reads on behind a whole request, which ends only where the client does: Pingora looks whether it is still there.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.first.len() - self.given < FIRST {
-            if ready!(self.poll_more(context))? == 0 {
+            if ready!(self.poll_more(context, FIRST))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -105,7 +147,8 @@ impl ClientConnection {
     /// there is nothing else.
     fn poll_instead(&mut self, context: &mut Context<'_>, pingoras: &[u8]) -> Poll<io::Result<usize>> {
         if self.instead.is_empty() {
-            self.instead = answer_to_unreadable(&self.first, pingoras).into();
+            let is_too_large = self.request.header_section.is_too_large();
+            self.instead = answer_to_unreadable(&self.first, is_too_large, pingoras).into();
             let client =
                 admission::client_of(&self.stream).map_or_else(|| "?".to_owned(), |ip| ip.to_string());
             let what = format_args!("{client} sent what is no request of HTTP");
@@ -122,13 +165,13 @@ impl ClientConnection {
     }
 }
 
-/// How much of these first bytes Pingora may have at once: what follows a header section has to wait, where it is more
-/// likely another request than a body.
-fn head(first: &[u8]) -> usize {
-    if !(first.starts_with(b"GET ") || first.starts_with(b"HEAD ")) {
-        return first.len();
+/// How many of these bytes are empty lines at their begin.
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(behind) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
+        rest = behind;
     }
-    memmem::find(first, EMPTY_LINE).map_or(first.len(), |at| at + EMPTY_LINE.len())
+    bytes.len() - rest.len()
 }
 
 impl AsyncRead for ClientConnection {
@@ -140,15 +183,19 @@ impl AsyncRead for ClientConnection {
         if arrival::is_whole() {
             return self.poll_end(context);
         }
-        let is_head = arrival::is_awaited() && self.given < self.head;
-        let end = if is_head { self.head } else { self.first.len() };
-        let rest = self.first.get(self.given..end).unwrap_or_default();
-        if rest.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        if arrival::is_awaited() && self.given == 0 {
+            ready!(self.poll_header_section(context))?;
         }
-        let now = rest.len().min(buffer.remaining());
-        buffer.put_slice(rest.get(..now).unwrap_or_default());
-        self.given += now;
+        if self.given < self.first.len() {
+            return Poll::Ready(self.give(buffer));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        let own = self.request.own(read)?;
+        // The others wait for their turn.
+        self.first.extend_from_slice(read.get(own..).unwrap_or_default());
+        buffer.set_filled(before + own);
         Poll::Ready(Ok(()))
     }
 }

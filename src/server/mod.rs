@@ -14,6 +14,7 @@ mod config_file;
 mod denials;
 mod endpoints;
 mod expiry;
+mod framing;
 mod front;
 mod h2c;
 mod listener;
