@@ -99,6 +99,22 @@ fn nobody_else_is_believed() {
 }
 
 #[test]
+fn what_only_proxies_say_comes_from_trusted_ones_alone() {
+    let lines = "X-Real-IP: 203.0.113.7\r\nX-Forwarded-User: admin\r\nX-Forwarded-Port: 1\r\nTrue-Client-IP: 203.0.113.7\r\n";
+    for (trusts, expected) in [(false, None), (true, Some("203.0.113.7"))] {
+        let origin = Origin::start();
+        let text = config("strict", &origin);
+        let gateway = Gateway::start(&if trusts { behind_proxies(&text) } else { text });
+        assert_eq!(gateway.exchange(request(lines)).status, 200);
+        let received = origin.only_request();
+        assert_eq!(received.header("x-real-ip"), expected);
+        assert_eq!(received.header("true-client-ip"), expected);
+        assert_eq!(received.header("x-forwarded-user"), expected.map(|_| "admin"));
+        assert_eq!(received.header("x-forwarded-port"), expected.map(|_| "1"));
+    }
+}
+
+#[test]
 fn two_fields_that_name_two_clients_are_refused() {
     let origin = Origin::start();
     let gateway = Gateway::start(&behind_proxies(&config("strict", &origin)));

@@ -26,6 +26,8 @@ pub(super) struct Client {
     proxies: Vec<IpAddr>,
     /// What the client asked these for.
     pub(super) told: Told,
+    /// Whether a trusted proxy sent the request, and so all that only proxies say.
+    pub(super) by_trusted: bool,
 }
 
 /// What a trusted proxy says of the request that it got.
@@ -88,7 +90,7 @@ fn told_by(proxy: IpAddr, headers: &HeaderMap, policy: &Snapshot) -> Result<Clie
         scheme: only(headers, &X_FORWARDED_PROTO).or_else(|| said("proto")).and_then(scheme),
         host: only(headers, &X_FORWARDED_HOST).or_else(|| said("host")).and_then(host),
     };
-    Ok(Client { address, proxies, told })
+    Ok(Client { address, proxies, told, by_trusted: true })
 }
 
 /// `proxy`, and whom it and those before it name, up to the first that is not trusted, or whose name cannot be read.

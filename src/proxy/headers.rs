@@ -25,18 +25,20 @@ pub(super) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-for
 /// The gateway's own family of fields; nobody else may set one.
 const OWN_PREFIX: &str = "x-keygate-";
 
-/// Fields that must not arrive under an alias: some servers read `_` as `-` (CGI turned both into `_`).
-const NO_ALIAS: [&str; 9] = [
-    "x-api-key",
-    "x-goog-api-key",
-    "x-request-id",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
+/// Fields that must not arrive under an alias, as those of proxies: some servers read `_` as `-` (CGI turned both into `_`).
+const NO_ALIAS: [&str; 5] =
+    ["x-api-key", "x-goog-api-key", "x-request-id", "content-length", "transfer-encoding"];
+
+/// Where proxies write what servers then believe of the client, beside `x-forwarded-*`.
+const OF_PROXIES: [&str; 6] = [
     "x-real-ip",
-    "content-length",
-    "transfer-encoding",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
 ];
+const OF_PROXIES_PREFIX: &str = "x-forwarded-";
 
 /// Fields by which some servers take a request for one with another method: not where the method is why it passed.
 const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
@@ -44,7 +46,7 @@ const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-meth
 /// Makes the request that the peer receives.
 pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
     let passed = remove_credentials(request, ctx)?;
-    remove_reserved(request);
+    remove_reserved(request, ctx.client.by_trusted);
     introduce::caller(request, ctx)?;
     ctx.shown = match introduce::gateway(request, ctx)? {
         true => Shown::Gateways,
@@ -145,19 +147,23 @@ fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool 
     headers.get_all(name).iter().any(|value| auth::contains_key(&policy.keys, value))
 }
 
-/// Removes what a client may not say: the gateway's own family, and aliases of fields that count.
-fn remove_reserved(request: &mut RequestHeader) {
-    while let Some(name) = request.headers.keys().find(|name| is_reserved(name.as_str())).cloned() {
+/// Removes what a client may not say: the gateway's own family, aliases of fields that count, and where the request
+/// came by no trusted proxy, what only one of those may say.
+fn remove_reserved(request: &mut RequestHeader, by_trusted: bool) {
+    while let Some(name) =
+        request.headers.keys().find(|name| is_reserved(name.as_str(), by_trusted)).cloned()
+    {
         request.remove_header(&name);
     }
 }
 
-fn is_reserved(name: &str) -> bool {
+fn is_reserved(name: &str, by_trusted: bool) -> bool {
+    let of_proxies = |name: &str| name.starts_with(OF_PROXIES_PREFIX) || OF_PROXIES.contains(&name);
     if !name.contains('_') {
-        return name.starts_with(OWN_PREFIX);
+        return name.starts_with(OWN_PREFIX) || (!by_trusted && of_proxies(name));
     }
     let meant = name.replace('_', "-");
-    meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str())
+    meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str()) || of_proxies(&meant)
 }
 
 /// Some servers read `_` as `-`, or `-` as `_`: what a client writes so must not stand beside what the gateway sets.
@@ -201,11 +207,20 @@ mod tests {
             "x_goog_api_key",
             "x_request_id",
             "content_length",
+            "x_real_ip",
+            "x_forwarded_for",
         ] {
-            assert!(is_reserved(name), "{name}");
+            assert!(is_reserved(name, true) && is_reserved(name, false), "{name}");
         }
         for name in ["x-api-key", "x_custom", "authorization", "x-keygatex", "user_agent"] {
-            assert!(!is_reserved(name), "{name}");
+            assert!(!is_reserved(name, true) && !is_reserved(name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_proxies_say_is_theirs_to_say() {
+        for name in ["x-real-ip", "true-client-ip", "x-forwarded-port", "x-forwarded-user"] {
+            assert!(is_reserved(name, false) && !is_reserved(name, true), "{name}");
         }
     }
 }
