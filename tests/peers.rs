@@ -271,6 +271,26 @@ fn without_a_budget_nothing_is_repeated() {
 }
 
 #[test]
+fn after_its_time_nothing_is_repeated() {
+    let late = Origin::answering(|_, stream| {
+        std::thread::sleep(Duration::from_millis(50));
+        write!(stream, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+    });
+    let good = named("good");
+    for (within, refused) in [("1ms", 5), ("1min", 0)] {
+        let fields =
+            format!("    ejection: {{failures: 0}}\n    retries: {{within: {within}, budget_percent: 100}}");
+        let gateway = gateway(&[&late, &good], &fields);
+        let statuses: Vec<u16> = (0..10).map(|_| get(&gateway, "").status).collect();
+        assert_eq!(
+            statuses.iter().filter(|&&status| status == 503).count(),
+            refused,
+            "{within}: {statuses:?}"
+        );
+    }
+}
+
+#[test]
 fn a_response_that_does_not_begin_is_504_and_says_so() {
     let origin = silent();
     let gateway = gateway(&[&origin], "    timeouts: {first_byte: 100ms}");
@@ -401,6 +421,7 @@ fn what_cannot_be_is_refused_at_its_line() {
         ("balance: hash, hash_by: cookie", "`cookie` is none of"),
         ("hash_by: key", "counts with `balance: hash` only"),
         ("retries: {statuses: [404]}", "404 is no status of a failed server"),
+        ("timeouts: {first_byte: 11s, total: 10s}", "`first_byte` is longer than `total`"),
         ("ejection: {time: 1h}", "`max_time` is shorter than `time`"),
         ("health_check: {path: health}", "`health` is no path"),
         ("health_check: {host: x}", "`host` counts with `path` only"),

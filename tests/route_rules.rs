@@ -171,6 +171,8 @@ fn a_route_that_cannot_be_is_refused_at_its_line() {
     let wrong = [
         ("path_prefix: /a, methods: [get]", "`get` is no method"),
         ("path_prefix: /a, methods: []", "no method is listed"),
+        ("path_prefix: /a, methods: [GET, TRACE]", "`TRACE` is refused everywhere"),
+        ("path_prefix: /a, timeouts: {first_byte: 2s, total: 1s}", "`first_byte` is longer than `total`"),
         ("path_prefix: /a, headers: {'a b': x}", "`a b` is no name of a header field"),
         ("path_prefix: /a, headers: {Authorization: x}", "`authorization` decides who passes"),
         ("path: /a, strip_prefix: true", "`strip_prefix` needs a `path_prefix`"),

@@ -150,8 +150,7 @@ fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool 
 /// Removes what a client may not say: the gateway's own family, aliases of fields that count, and where the request
 /// came by no trusted proxy, what only one of those may say.
 fn remove_reserved(request: &mut RequestHeader, by_trusted: bool) {
-    while let Some(name) =
-        request.headers.keys().find(|name| is_reserved(name.as_str(), by_trusted)).cloned()
+    while let Some(name) = request.headers.keys().find(|name| is_reserved(name.as_str(), by_trusted)).cloned()
     {
         request.remove_header(&name);
     }

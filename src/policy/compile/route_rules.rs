@@ -49,6 +49,13 @@ pub(super) fn compile_conditions(
     }
     for (at, text) in route.methods.iter().flatten().enumerate().take(MOST_ENTRIES) {
         match Method::from_bytes(text.as_bytes()) {
+            Ok(Method::CONNECT | Method::TRACE) => problems.push(
+                Problem::error(
+                    here.index(at),
+                    format!("`{text}` is refused everywhere, so no request could match"),
+                )
+                .with_help("list what the route takes: `GET`, `POST`"),
+            ),
             Ok(method) if is_in_capitals(text) => conditions.methods.push(method),
             _ => problems.push(
                 Problem::error(here.index(at), format!("`{text}` is no method"))
@@ -120,12 +127,33 @@ pub(super) fn compile_rewrite(
     Some(Rewrite::Prefix { matched, replacement: text.strip_suffix('/').unwrap_or(text).into() })
 }
 
-pub(super) fn compile_timeouts(timeouts: Option<&config::RouteTimeouts>) -> RouteTimeouts {
+pub(super) fn compile_timeouts(
+    timeouts: Option<&config::RouteTimeouts>,
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) -> RouteTimeouts {
     let Some(timeouts) = timeouts else { return RouteTimeouts::default() };
+    check_order(timeouts.first_byte, timeouts.total, path, problems);
     RouteTimeouts {
         first_byte: timeouts.first_byte.map(|span| span.0),
         read: timeouts.read.map(|span| span.0),
         total: timeouts.total.map(|span| span.0),
+    }
+}
+
+/// The first byte cannot be waited for longer than the last one.
+pub(super) fn check_order(
+    first_byte: Option<config::Span>,
+    total: Option<config::Span>,
+    path: &FieldPath,
+    problems: &mut Vec<Problem>,
+) {
+    if first_byte.zip(total).is_some_and(|(first_byte, total)| first_byte > total) {
+        problems.push(
+            Problem::error(path.field("first_byte"), "`first_byte` is longer than `total`")
+                .with_help("`total` counts from the request to the last byte of the response")
+                .relative(),
+        );
     }
 }
 

@@ -58,7 +58,7 @@ fn compile_spec(
         rewrite: compile_rewrite(route, path, problems),
         request_headers: compile_changes(&route.request_headers, &path.field("request_headers"), problems),
         response_headers: compile_changes(&route.response_headers, &path.field("response_headers"), problems),
-        timeouts: compile_timeouts(route.timeouts.as_ref()),
+        timeouts: compile_timeouts(route.timeouts.as_ref(), &path.field("timeouts"), problems),
         max_body_bytes: route.max_body.map(|size| size.0),
     }
 }

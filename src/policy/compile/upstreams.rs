@@ -7,6 +7,7 @@ use http::HeaderValue;
 use super::balance::{compile_balance, compile_check, compile_ejection, compile_retries};
 use super::credential::{compile_credential, compile_labels};
 use super::is_host;
+use super::route_rules::check_order;
 use super::tls::{LOOK_AT_CERTIFICATE, unusable};
 use crate::config;
 use crate::policy::certificates::{authorities_der, client_certificate};
@@ -52,6 +53,7 @@ fn compile_upstream(
     });
     let (authorities, client_certificate) = compile_certificates(upstream, path, problems);
     check_tls_fields(name, upstream, path, problems);
+    check_order(upstream.timeouts.first_byte, upstream.timeouts.total, &path.field("timeouts"), problems);
     UpstreamSpec {
         name: name.into(),
         peers,
