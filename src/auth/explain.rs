@@ -251,19 +251,26 @@ fn credential(policy: &Snapshot, headers: &HeaderMap) -> String {
     text
 }
 
+/// Bytes of a credential's header that are looked at; a record keeps no more of it.
+pub const MOST_SEEN: usize = 1024;
+
 /// All that may be seen of a credential: the public id of a key of keygate, else the first three characters if there
-/// are many more, and the length.
+/// are many more, and the length, up to [`MOST_SEEN`].
 #[derive(Debug)]
 pub struct Glimpse<'a>(pub &'a [u8]);
 
 impl fmt::Display for Glimpse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.0.strip_prefix(b"Bearer ").unwrap_or(self.0);
+        let (seen, more) = match self.0.get(..MOST_SEEN) {
+            Some(seen) => (seen, " or more"),
+            None => (self.0, ""),
+        };
+        let value = seen.strip_prefix(b"Bearer ").unwrap_or(seen);
         if let Some(key) = crate::policy::key_format::inspect(value) {
             return write!(f, "\"kg_{}…\"({} bytes)", key.id, value.len());
         }
         let start = if value.len() >= 12 { value.get(..3).unwrap_or_default() } else { b"" };
-        write!(f, "\"{}…\"({} bytes)", start.escape_ascii(), value.len())
+        write!(f, "\"{}…\"({} bytes{more})", start.escape_ascii(), value.len())
     }
 }
 
@@ -296,5 +303,20 @@ impl fmt::Display for Explanation {
             write!(f, "{line}cause: {}\nfix:   {}", diagnosis.cause, diagnosis.fix)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_that_was_cut_is_not_said_to_be_shorter_than_it_is() {
+        let long = format!("Bearer {}", "x".repeat(2 * MOST_SEEN));
+        let cut = &long.as_bytes()[..MOST_SEEN];
+        for value in [long.as_bytes(), cut] {
+            assert_eq!(Glimpse(value).to_string(), "\"xxx…\"(1017 bytes or more)");
+        }
+        assert_eq!(Glimpse(&cut[1..]).to_string(), "\"ear…\"(1023 bytes)");
     }
 }

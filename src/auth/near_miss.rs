@@ -17,7 +17,7 @@ use crate::clock::UnixSeconds;
 use crate::policy::key_format::{self, KgState};
 use crate::policy::{Resemblance, Snapshot};
 
-/// Longer credentials are not analysed: no key that anybody configures is longer, and hashing takes time.
+/// Of longer credentials only the beginning is looked at: no key that anybody configures is longer, and hashing takes time.
 const LONGEST: usize = 512;
 
 /// Layers of quotes, escapes and the like that are taken off.
@@ -77,11 +77,10 @@ impl Analysis {
 
 /// Analyses the `value` of the deciding `header`, which matched no key.
 pub fn analyse(policy: &Snapshot, header: CredentialHeader, value: &[u8]) -> Analysis {
-    let value = value.trim_ascii();
-    if value.len() > LONGEST {
-        return Analysis::new(foreign::recognise(value).map_or(NearMiss::Unknown, NearMiss::Foreign), None);
+    let (scheme, inner) = scheme::take_off(header, value.trim_ascii());
+    if inner.len() > LONGEST {
+        return Analysis::new(foreign::recognise(inner).map_or(NearMiss::Unknown, NearMiss::Foreign), None);
     }
-    let (scheme, inner) = scheme::take_off(header, value);
     if inner.is_empty() {
         return Analysis::new(NearMiss::NothingBehindScheme, None);
     }

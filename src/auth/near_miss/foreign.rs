@@ -37,9 +37,14 @@ pub(super) fn recognise(value: &[u8]) -> Option<&'static str> {
     is_jwt(value).then_some("a JSON Web Token")
 }
 
-/// Three parts of base64url, the first of which begins with `{"` (RFC 7519 §3).
+/// Three parts of base64url, the first of which begins with `{"` (RFC 7519 §3). Of a long one that was cut there may be two;
+/// then both do.
 fn is_jwt(value: &[u8]) -> bool {
     let is_base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let parts: Vec<&[u8]> = value.splitn(4, |byte| *byte == b'.').collect();
-    parts.len() == 3 && value.starts_with(b"eyJ") && parts.iter().all(|part| part.iter().all(is_base64url))
+    let has_parts = match parts.as_slice() {
+        [_, claims] => claims.starts_with(b"eyJ"),
+        parts => parts.len() == 3,
+    };
+    has_parts && value.starts_with(b"eyJ") && parts.iter().all(|part| part.iter().all(is_base64url))
 }

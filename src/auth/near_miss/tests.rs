@@ -17,6 +17,11 @@ fn policy(kg: &str) -> Snapshot {
     compile(&config, 1, None).unwrap().snapshot
 }
 
+/// With so many bytes of claims.
+fn jwt(claims: usize) -> String {
+    format!("eyJhbGciOiJSUzI1NiJ9.eyJzdWIi{}.abc_-", "x".repeat(claims))
+}
+
 #[test]
 fn what_is_wrong_with_a_credential_is_named_and_whose_it_is() {
     use CredentialHeader::{Authorization, XApiKey};
@@ -65,6 +70,10 @@ fn what_is_wrong_with_a_credential_is_named_and_whose_it_is() {
         (XApiKey, "sk-proj-abcdef".into(), NearMiss::Foreign("an OpenAI project key"), None),
         (XApiKey, "AIzaSyAbc".into(), NearMiss::Foreign("a Google API key"), None),
         (XApiKey, "eyJhbGciOi.eyJzdWIi.abc_-".into(), NearMiss::Foreign("a JSON Web Token"), None),
+        (Authorization, format!("Bearer {}", jwt(2000)), NearMiss::Foreign("a JSON Web Token"), None),
+        (Authorization, format!("bearer {}", jwt(2000)), NearMiss::Foreign("a JSON Web Token"), None),
+        (XApiKey, jwt(2000)[..1024].into(), NearMiss::Foreign("a JSON Web Token"), None),
+        (XApiKey, "eyJhbGciOi.abc".into(), NearMiss::Unknown, None),
         (XApiKey, "sk-ffffffffffffffffffffffffffffffff".into(), NearMiss::Unknown, None),
         (Authorization, "Bearer something-else".into(), NearMiss::Unknown, None),
         (XApiKey, "x".repeat(LONGEST + 1), NearMiss::Unknown, None),

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::{Denial, Refused};
 use crate::auth::diagnosis::Circumstances;
-use crate::auth::explain::{Glimpse, Way, explain};
+use crate::auth::explain::{Glimpse, MOST_SEEN, Way, explain};
 use crate::auth::{CREDENTIAL_HEADERS, Content, CredentialHeader, Deny, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
@@ -21,9 +21,6 @@ const LONGEST_PATH: usize = 256;
 
 /// Bytes of a request id that are kept; it is not longer.
 const LONGEST_ID: usize = 128;
-
-/// Bytes of a credential header that are kept until it is analysed; no key that is analysed is longer.
-const LONGEST_VALUE: usize = 1024;
 
 /// Lines of one header that are kept: one more than may be.
 const MOST_LINES: usize = 2;
@@ -65,7 +62,7 @@ impl Raw {
             }
             for value in facts.headers.get_all(header.name()).iter().take(MOST_LINES) {
                 let Some(place) = places.next() else { break };
-                *place = start(value.as_bytes(), LONGEST_VALUE);
+                *place = start(value.as_bytes(), MOST_SEEN);
                 *count += 1;
             }
         }
