@@ -194,6 +194,15 @@ fn cors() -> Vec<String> {
     case.gateway.wait_for_generation(2);
     case.passes(&["-H", &key, "-H", "Origin: https://app.example"], None);
     case.passes(&["-H", &key, "-H", "Origin: https://other.example"], Some("cors"));
+    case.reconfigure(
+        &format!(
+            "auth_mode: strict, api_key: {KEY}, cors: {{origins: ['https://app.example'], headers: [content-type]}}"
+        ),
+        "",
+    );
+    case.gateway.wait_for_generation(3);
+    let (code, reason) = case.doctor(&["-H", &key, "--origin", "https://app.example"]);
+    assert_eq!((code, reason.as_str()), (Some(7), "cors"));
     case.printed.retain(|cause| cause.contains("Failed to fetch"));
     std::mem::take(&mut case.printed)
 }

@@ -14,7 +14,7 @@ use crate::support::{
 const PROVIDERS_KEY: &str = "sk-proj-of-a-provider-0123456789";
 
 /// Exit status and report.
-fn doctor(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, Value) {
+pub(crate) fn doctor(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, Value) {
     let directory = tempfile::TempDir::new().unwrap();
     let mut command = keygate(["doctor", "--json"]);
     without_sdk_variables(&mut command);
@@ -31,7 +31,7 @@ fn verdict(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// What answers the health check as the gateway does, and takes every key.
-fn like_keygate() -> Origin {
+pub(crate) fn like_keygate() -> Origin {
     Origin::answering(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nAllow: GET, HEAD, OPTIONS\r\nContent-Length: 3\r\n\r\nok\n")
     })

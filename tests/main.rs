@@ -49,6 +49,7 @@ mod deploy;
 mod diagnosis;
 /// `keygate doctor` where no gateway answers, and what it keeps to itself.
 mod doctor;
+mod doctor_verdicts;
 /// `keygate run` without a config, and the origin beside it.
 mod embedded;
 /// `keygate explain`: the decision, asked of a config.

@@ -1,12 +1,14 @@
 //! `keygate doctor`: the steps of a person who looks for the cause of a 401, against a live address.
 
+mod address;
+mod browser;
 mod environment;
 mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Serialize;
@@ -15,6 +17,8 @@ use super::http_client::{Answer, Client, Trouble};
 use super::running::Running;
 use super::{config_file, print};
 use crate::auth::explain::query_holds_key;
+use address::Address;
+use browser::Page;
 use verdict::{Verdict, judge};
 
 /// Find out why a gateway answers 401.
@@ -35,9 +39,9 @@ Examples:
 
 Exit status:
   0  nothing is wrong
-  1  the gateway refuses the key, or there is none
+  1  the gateway refuses the key, for good or for now, or there is none
   2  the command line cannot be used
-  3  the address is not reached: refused, unknown, or no answer in time
+  3  the address is not reached, or a call is not answered: refused, unknown, not in time
   4  the TLS handshake fails
   5  it is not keygate that answers
   6  the upstream refuses, or cannot be reached
@@ -52,9 +56,9 @@ pub(super) struct Arguments {
     /// A header to try, `Name: value`, as a client sends it; can be given several times, all go with one request.
     #[arg(short = 'H', long, value_name = "HEADER")]
     header: Vec<String>,
-    /// The path to call.
-    #[arg(short, long, default_value = "/v1/models")]
-    path: String,
+    /// The path to call; that of the URL by default, or else /v1/models.
+    #[arg(short, long)]
+    path: Option<String>,
     /// Send the keys of the environment, wherever the address leads.
     #[arg(long)]
     send_environment: bool,
@@ -109,34 +113,25 @@ struct Report<'a> {
 }
 
 pub(super) fn doctor(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let url = base_url(&arguments.url);
-    let Ok(extra) = headers(&arguments.header) else {
-        super::print_error("error: a header is written `Name: value`");
-        return Ok(ExitCode::from(super::EXIT_CONFIG));
-    };
-    let running = match Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref()) {
-        Ok(running) => running,
+    let (target, running) = match usable(arguments) {
+        Ok(usable) => usable,
         Err(error) => {
             super::print_error(&format!("error: {error:#}"));
             return Ok(ExitCode::from(super::EXIT_CONFIG));
         }
     };
+    let url = target.url.clone();
     let mut calls = Calls {
         client: Client::new(),
-        url: url.clone(),
-        path: &arguments.path,
-        steps: Vec::new(),
         notes: environment::addresses(&url),
+        target,
+        steps: Vec::new(),
         unsendable: Vec::new(),
     };
-    calls.run(arguments, extra);
+    calls.run(arguments);
     let mut notes = std::mem::take(&mut calls.notes);
-    let verdict = judge(&calls.steps, &calls.unsendable, &running, arguments.origin.as_deref());
-    if let Ok(status) = running.status()
-        && let Some(mode) = status.pointer("/auth_mode/why").and_then(serde_json::Value::as_str)
-    {
-        notes.push(format!("the gateway says: {mode}"));
-    }
+    let verdict = judge(&calls.steps, &calls.unsendable, &running, calls.target.page.as_ref());
+    notes.extend(word_of_gateway(&running, arguments));
     let report = Report { url: &url, steps: &calls.steps, notes: &notes, verdict: &verdict };
     if arguments.json {
         print(&serde_json::to_string_pretty(&report)?)?;
@@ -146,31 +141,70 @@ pub(super) fn doctor(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(verdict.exit))
 }
 
-struct Calls<'a> {
-    client: Client,
+/// What is called.
+struct Target {
+    /// Without a path.
     url: String,
-    path: &'a str,
+    path: String,
+    /// The headers to try.
+    headers: HeaderMap,
+    /// The page to try it for.
+    page: Option<Page>,
+}
+
+fn usable(arguments: &Arguments) -> anyhow::Result<(Target, Running)> {
+    let address = Address::parse(&arguments.url)?;
+    let path = arguments.path.clone().or(address.path).unwrap_or_else(|| "/v1/models".to_owned());
+    let path = if path.starts_with('/') { path } else { format!("/{path}") };
+    let headers = headers(&arguments.header).map_err(|_| anyhow!("a header is written `Name: value`"))?;
+    let page = arguments
+        .origin
+        .as_deref()
+        .map(|origin| Page::new(origin, &headers).context("an origin is written `https://app.example`"));
+    let page = page.transpose()?;
+    let running = Running::of(&config_file(arguments.config.as_deref()), arguments.admin.as_deref())?;
+    Ok((Target { url: address.base, path, headers, page }, running))
+}
+
+/// The mode in the gateway's words, or why it was not asked though it was meant to be.
+fn word_of_gateway(running: &Running, arguments: &Arguments) -> Option<String> {
+    match running.status() {
+        Ok(status) => {
+            let mode = status.pointer("/auth_mode/why").and_then(serde_json::Value::as_str)?;
+            Some(format!("the gateway says: {mode}"))
+        }
+        Err(why) if running.has_token() || arguments.admin.is_some() => {
+            Some(format!("the gateway itself was not asked: {why}"))
+        }
+        Err(_) => None,
+    }
+}
+
+struct Calls {
+    client: Client,
+    target: Target,
     steps: Vec<Step>,
     notes: Vec<String>,
     /// Where a key came from that no header can hold, so that nothing was sent with it.
     unsendable: Vec<&'static str>,
 }
 
-impl Calls<'_> {
-    fn run(&mut self, arguments: &Arguments, extra: HeaderMap) {
+impl Calls {
+    fn run(&mut self, arguments: &Arguments) {
         let none = HeaderMap::new();
         self.call(Kind::Health, "GET /healthz, without a key", &Method::GET, "/healthz", none.clone());
         let is_keygate = |step: &Step| step.outcome.as_ref().is_ok_and(verdict::is_keygate);
         if !self.steps.first().is_some_and(is_keygate) {
             return;
         }
-        let path = self.path.to_owned();
+        let path = self.target.path.clone();
         if key_in_query(&path) {
             // Whoever asks so means that key to count.
             self.call(Kind::Client, "with the key in the query", &Method::GET, &path, none);
         } else {
             self.call(Kind::WithoutKey, "without a key", &Method::GET, &path, none);
         }
+        let extra = self.target.headers.clone();
         if !extra.is_empty() {
             self.call(Kind::Client, "with the headers given", &Method::GET, &path, extra);
         }
@@ -185,25 +219,37 @@ impl Calls<'_> {
         self.unsendable.extend(environment.unsendable);
         self.notes.extend(environment.notes);
         for sdk in environment.sdks {
-            if arguments.send_environment || sdk.may_call(&self.url) {
+            if arguments.send_environment || sdk.may_call(&self.target.url) {
                 self.call(Kind::Client, &sdk.what, &Method::GET, &path, sdk.sent);
             } else {
                 self.notes.push(sdk.kept_back());
             }
         }
-        if let Some(sent) = arguments.origin.as_deref().and_then(preflight) {
+        if let Some(sent) = self.target.page.as_ref().map(Page::preflight) {
             self.call(Kind::Preflight, "OPTIONS, as a browser asks first", &Method::OPTIONS, &path, sent);
         }
     }
 
     fn call(&mut self, kind: Kind, what: &str, method: &Method, path: &str, sent: HeaderMap) {
-        let outcome = self.client.send(method, &format!("{}{path}", self.url), &sent);
+        if self.is_silent() {
+            return self
+                .notes
+                .push(format!("not called, since the one before had no answer in time: {what}"));
+        }
+        let outcome = self.client.send(method, &format!("{}{path}", self.target.url), &sent);
         let result = match &outcome {
-            Ok(answer) => verdict::describe(answer),
+            Ok(answer) => verdict::describe(kind, answer),
             Err(trouble) => verdict::unreached(*trouble).0.to_owned(),
         };
         let key_in_query = key_in_query(path);
         self.steps.push(Step { what: what.to_owned(), result, outcome, sent, key_in_query, kind });
+    }
+}
+
+impl Calls {
+    /// Whether a call waited in vain: others would too.
+    fn is_silent(&self) -> bool {
+        self.steps.last().is_some_and(|step| matches!(step.outcome, Err(Trouble::TimedOut)))
     }
 }
 
@@ -216,7 +262,8 @@ impl Report<'_> {
         let mut text = format!("{}\n", self.url);
         let width = self.steps.iter().map(|step| step.what.len()).max().unwrap_or(0);
         for (number, step) in self.steps.iter().enumerate() {
-            text.push_str(&format!("  {}. {:width$}  {}\n", number + 1, step.what, step.result));
+            let mark = if self.verdict.step == Some(number + 1) { '>' } else { ' ' };
+            text.push_str(&format!("{mark} {}. {:width$}  {}\n", number + 1, step.what, step.result));
         }
         for note in self.notes {
             text.push_str(&format!("  - {note}\n"));
@@ -224,13 +271,6 @@ impl Report<'_> {
         text.push_str(&format!("cause: {}; fix: {}", self.verdict.cause, self.verdict.fix));
         text
     }
-}
-
-/// Without the path that SDKs want in their base URLs.
-fn base_url(url: &str) -> String {
-    let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let trimmed = with_scheme.trim_end_matches('/');
-    trimmed.strip_suffix("/v1").unwrap_or(trimmed).to_owned()
 }
 
 fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
@@ -241,16 +281,4 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
         headers.append(name, HeaderValue::from_bytes(value.trim().as_bytes())?);
     }
     Ok(headers)
-}
-
-/// What a browser asks before it lets a page send a key (Fetch §4.8).
-fn preflight(origin: &str) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(http::header::ORIGIN, origin.parse().ok()?);
-    headers.insert(http::header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
-    headers.insert(
-        http::header::ACCESS_CONTROL_REQUEST_HEADERS,
-        HeaderValue::from_static("authorization,content-type"),
-    );
-    Some(headers)
 }

@@ -94,6 +94,8 @@ fn trouble(error: &ureq::Error, url: &str) -> Trouble {
             }
             // rustls hands its errors on as data that is not valid; a server without TLS breaks the handshake off.
             io::ErrorKind::InvalidData => Trouble::Tls,
+            // The standard library has no kind for it.
+            _ if error.to_string().starts_with("failed to lookup address") => Trouble::UnknownHost,
             _ if url.starts_with("https:") => Trouble::Tls,
             _ => Trouble::BrokenOff,
         },

@@ -4,10 +4,11 @@ use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::browser::Page;
 use super::{Kind, Step};
 use crate::auth::diagnosis::{self, Circumstances, Diagnosis, Reason};
 use crate::auth::explain::{Way, explain};
-use crate::auth::{Content, Facts};
+use crate::auth::{Cause, Content, Facts};
 use crate::cli::http_client::{Answer, Trouble};
 use crate::cli::running::Running;
 use crate::clock;
@@ -23,46 +24,54 @@ pub(super) struct Verdict {
     pub(super) fix: String,
     #[serde(rename = "exit_status")]
     pub(super) exit: u8,
+    /// The number of the call that showed it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) step: Option<usize>,
 }
 
+/// Longer names of servers are cut.
+const LONGEST_NAME: usize = 80;
+
 /// Finds the first thing that is wrong, in the order in which a request would meet it.
-pub(super) fn judge(steps: &[Step], unsendable: &[&str], running: &Running, origin: Option<&str>) -> Verdict {
+pub(super) fn judge(steps: &[Step], unsendable: &[&str], running: &Running, page: Option<&Page>) -> Verdict {
     let Some(health) = steps.first() else {
         return verdict("no_call", "nothing was called", "report this", 2);
     };
+    let at_health = |verdict: Verdict| Verdict { step: Some(1), ..verdict };
     let answer = match &health.outcome {
         Ok(answer) => answer,
         Err(trouble) => {
             let (cause, fix, exit) = unreached(*trouble);
-            return verdict("unreachable", cause, fix, exit);
+            return at_health(verdict("unreachable", cause, fix, exit));
         }
     };
     if !is_keygate(answer) {
-        let server = answer.header("server").unwrap_or("without a name");
-        let cause =
-            format!("it is not keygate that answers there, but a server that calls itself `{server}`");
-        return verdict("not_keygate", cause, "is the address right? a 401 from there is that server's", 5);
+        return at_health(another_server(answer));
     }
     let rejected = rejected_reload(running);
-    let clients = steps.iter().filter(|step| step.kind == Kind::Client);
-    if let Some(found) = clients.filter_map(|step| refused(step, running, rejected.as_deref())).next() {
+    let wrong = |step: &Step| match &step.outcome {
+        Ok(answer) => refused(step, answer, running, rejected.as_deref()),
+        Err(trouble) => Some(unanswered(*trouble)),
+    };
+    let first = |kinds: &[Kind], wrong: &dyn Fn(&Step) -> Option<Verdict>| {
+        let mut of_kinds = steps.iter().enumerate().filter(|(_, step)| kinds.contains(&step.kind));
+        of_kinds.find_map(|(at, step)| Some(Verdict { step: Some(at + 1), ..wrong(step)? }))
+    };
+    if let Some(found) = first(&[Kind::Client], &wrong) {
         return found;
     }
     if let Some(from) = unsendable.first() {
         return of_gateway(&diagnosis::unsendable(from));
     }
-    if let Some(found) = steps
-        .iter()
-        .filter(|step| step.kind == Kind::Preflight)
-        .find_map(|step| stopped_by_browser(step, origin.unwrap_or_default()))
-    {
+    let stopped = |step: &Step| match &step.outcome {
+        Ok(answer) => page?.stopped_by(answer),
+        Err(trouble) => Some(unanswered(*trouble)),
+    };
+    if let Some(found) = first(&[Kind::Preflight], &stopped) {
         return found;
     }
     let tried = steps.iter().any(|step| step.kind == Kind::Client);
-    let free =
-        steps.iter().filter(|step| step.kind == Kind::WithoutKey || !tried && step.kind == Kind::Health);
-    if !tried && let Some(found) = free.filter_map(|step| refused(step, running, rejected.as_deref())).next()
-    {
+    if !tried && let Some(found) = first(&[Kind::Health, Kind::WithoutKey], &wrong) {
         return found;
     }
     if let Some(problem) = rejected {
@@ -71,8 +80,41 @@ pub(super) fn judge(steps: &[Step], unsendable: &[&str], running: &Running, orig
     verdict("well", "none found: the gateway lets these requests pass", "nothing to do", 0)
 }
 
-fn verdict(reason: &'static str, cause: impl Into<String>, fix: impl Into<String>, exit: u8) -> Verdict {
-    Verdict { reason, cause: cause.into(), fix: fix.into(), exit }
+pub(super) fn verdict(
+    reason: &'static str,
+    cause: impl Into<String>,
+    fix: impl Into<String>,
+    exit: u8,
+) -> Verdict {
+    Verdict { reason, cause: cause.into(), fix: fix.into(), exit, step: None }
+}
+
+/// The health check was answered, and not by the gateway.
+fn another_server(answer: &Answer) -> Verdict {
+    if answer.header("www-authenticate").is_some_and(|challenge| challenge.contains(ADMIN_REALM)) {
+        let cause = "it is the admin API of keygate that answers there, not the gateway itself";
+        return verdict(
+            "not_keygate",
+            cause,
+            "call the gateway's own port (`proxy.port`, 8045 by default)",
+            5,
+        );
+    }
+    let who = match answer.header("server") {
+        Some(name) => format!("calls itself `{}`", name.get(..LONGEST_NAME).unwrap_or(name)),
+        None => "gives no name".to_owned(),
+    };
+    let cause = format!("it is not keygate that answers there, but a server that {who}");
+    verdict("not_keygate", cause, "is the address right? a 401 from there is that server's", 5)
+}
+
+/// What the challenge of the admin API names.
+const ADMIN_REALM: &str = "realm=\"keygate admin\"";
+
+/// The gateway answered its health check, and this call had no answer.
+fn unanswered(trouble: Trouble) -> Verdict {
+    let cause = format!("the gateway answers its health check, but not this call: {}", unreached(trouble).0);
+    verdict("unreachable", cause, "look at the upstream, which may be silent, and at the gateway's log", 3)
 }
 
 fn of_gateway(diagnosis: &Diagnosis) -> Verdict {
@@ -106,10 +148,12 @@ pub(super) fn unreached(trouble: Trouble) -> (&'static str, &'static str, u8) {
 }
 
 /// An answer in a few words.
-pub(super) fn describe(answer: &Answer) -> String {
+pub(super) fn describe(kind: Kind, answer: &Answer) -> String {
     match (answer.status, answer.header("x-keygate-error")) {
         (status, Some(code)) => format!("{status} {code}, from the gateway"),
-        (401 | 403, None) => format!("{}, not from the gateway: from what is behind it", answer.status),
+        (401 | 403, None) if kind != Kind::Health => {
+            format!("{}, not from the gateway: from what is behind it", answer.status)
+        }
         (status, None) => status.to_string(),
     }
 }
@@ -133,8 +177,7 @@ fn rejected_reload(running: &Running) -> Option<String> {
 }
 
 /// What is wrong with an answer, if it is a refusal.
-fn refused(step: &Step, running: &Running, rejected: Option<&str>) -> Option<Verdict> {
-    let answer = step.outcome.as_ref().ok()?;
+fn refused(step: &Step, answer: &Answer, running: &Running, rejected: Option<&str>) -> Option<Verdict> {
     let code = answer.header("x-keygate-error");
     match (answer.status, code) {
         (401 | 403, None) => Some(verdict(
@@ -154,6 +197,12 @@ fn refused(step: &Step, running: &Running, rejected: Option<&str>) -> Option<Ver
                 6,
             ))
         }
+        (503, Some(code @ "draining")) => Some(verdict(
+            "draining",
+            format!("the gateway is about to stop: `{code}`"),
+            "wait until it is back, or the one that takes over",
+            3,
+        )),
         (502..=504, Some(code)) => Some(verdict(
             Reason::UpstreamRefused.name(),
             format!(
@@ -162,9 +211,33 @@ fn refused(step: &Step, running: &Running, rejected: Option<&str>) -> Option<Ver
             "look at the upstream, and at the gateway's log",
             6,
         )),
+        (403 | 421, Some(code @ ("cross_site_request" | "host_not_allowed"))) => Some(of_local(code)),
         (401 | 403, Some(code)) => Some(of_refusal(step, answer, code, running, rejected)),
+        // So many wrong keys came from here that this one was not even told to be wrong.
+        (429, Some("too_many_failed_attempts")) => {
+            Some(of_refusal(step, answer, Cause::CredentialInvalid.code(), running, rejected))
+        }
+        (429, Some(code)) => Some(verdict(
+            "rate_limited",
+            format!("the key is right, and has used up what it may for now: `{code}`"),
+            "wait, or raise its `rate` or `max_concurrent`, or those of `limits`",
+            1,
+        )),
         _ => None,
     }
+}
+
+/// A gateway without keys minds by what name it is called, and from where.
+fn of_local(code: &str) -> Verdict {
+    let asks_for_none = "the gateway asks for no key, so it";
+    if code == "host_not_allowed" {
+        let cause = format!("{asks_for_none} answers to `localhost` and loopback addresses only: `{code}`");
+        let fix = "list this name in `proxy.allowed_hosts`, or set an `auth_mode` that asks for a key";
+        return verdict("host_not_allowed", cause, fix, 1);
+    }
+    let cause = format!("{asks_for_none} takes no requests of web pages from elsewhere: `{code}`");
+    let fix = "add the site to `proxy.cors.origins`, or set an `auth_mode` that asks for a key";
+    verdict(Reason::Cors.name(), cause, fix, 7)
 }
 
 /// The gateway's own word, if it can be asked; else what the credential itself shows.
@@ -221,32 +294,6 @@ fn from_outside(step: &Step, code: &str) -> Diagnosis {
             Reason::KeyPolicy,
             format!("the key is known, and may not be used for this, or now: `{code}`"),
             ask_inside,
-        ),
-    }
-}
-
-/// Whether a browser would let the page go on.
-fn stopped_by_browser(step: &Step, origin: &str) -> Option<Verdict> {
-    let answer = step.outcome.as_ref().ok()?;
-    let cors = |cause: String, fix: &str| Some(verdict(Reason::Cors.name(), cause, fix, 7));
-    if !(200..300).contains(&answer.status) {
-        return cors(
-            format!(
-                "a browser asks with OPTIONS first, and gets {} in place of 2xx: \"Failed to fetch\"",
-                answer.status
-            ),
-            "let the gateway or the upstream answer preflights (CORS)",
-        );
-    }
-    match answer.header("access-control-allow-origin") {
-        Some(allowed) if allowed == "*" || allowed == origin => None,
-        Some(_) => cors(
-            "`access-control-allow-origin` of the answer names another site: \"Failed to fetch\"".to_owned(),
-            "allow this site where CORS is configured",
-        ),
-        None => cors(
-            "the answer has no `access-control-allow-origin`, so a browser keeps it from the page: \"Failed to fetch\"".to_owned(),
-            "configure CORS on the gateway or the upstream, or call from a server",
         ),
     }
 }
