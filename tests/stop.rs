@@ -70,7 +70,7 @@ fn an_open_gateway_must_be_asked_for_by_name() {
 }
 
 #[test]
-fn with_nothing_in_flight_it_ends_at_once() {
+fn with_nothing_in_flight_it_does_not_wait_for_its_limits() {
     let origin = Origin::start();
     for signal in ["TERM", "INT"] {
         // The limits are far beyond what the test waits for: they must not be waited for.
@@ -86,20 +86,26 @@ fn with_nothing_in_flight_it_ends_at_once() {
     }
 }
 
+/// Its next request may be on its way when the gateway stops.
 #[test]
-fn a_connection_that_has_just_come_may_still_ask() {
+fn a_connection_that_has_just_come_or_is_in_use_may_still_ask() {
     let origin = Origin::start();
-    // One thread takes connections in their order.
-    let config = stopping(&origin, "grace: 1h, delay: 0s").replace("proxy:\n", "proxy:\n  threads: 1\n");
-    let mut gateway = Gateway::start(&config);
-    let (mut asked, mut fresh, mut last) = (gateway.connect(), gateway.connect(), gateway.connect());
-    for client in [&mut asked, &mut last] {
-        assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
-    }
+    let mut gateway = Gateway::start(&stopping(&origin, "grace: 1h, delay: 0s"));
+    let request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (mut idle, mut busy, idle_from) = (gateway.connect(), gateway.connect(), Instant::now());
+    wait_for("one to be idle for more than a second", || {
+        assert_eq!(busy.exchange(request).header("connection"), Some("keep-alive"));
+        (idle_from.elapsed() > Duration::from_millis(1100)).then_some(())
+    });
+    let mut fresh = gateway.connect();
+    assert_eq!(busy.exchange(request).status, 200);
     gateway.signal("TERM");
-    asked.expect_close();
-    let response = fresh.exchange("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    idle.expect_close();
+    for client in [&mut busy, &mut fresh] {
+        let response = client.exchange(request);
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+        client.expect_close();
+    }
     assert!(gateway.wait().success());
 }
 

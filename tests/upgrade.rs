@@ -31,7 +31,8 @@ fn upgrade(gateway: &Gateway, old: u32) -> Successor {
     Successor(pid.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// Clients that open a connection for each request, until told to stop.
+/// Clients that ask without a pause until told to stop: half of them over a connection for each request, half over one for as
+/// many as it takes.
 struct Load {
     /// Where they go, as far as they know.
     address: Arc<Mutex<SocketAddr>>,
@@ -45,14 +46,17 @@ impl Load {
         let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let address = Arc::new(Mutex::new(address));
         let clients = (0..4)
-            .map(|_| {
+            .map(|number| {
+                let keeps = number % 2 == 1;
                 let (stop, answered, address) =
                     (Arc::clone(&stop), Arc::clone(&answered), Arc::clone(&address));
                 std::thread::spawn(move || {
                     let mut failures = Vec::new();
+                    let mut kept = None;
                     while !stop.load(Ordering::SeqCst) {
                         let address = *address.lock().unwrap();
-                        match request(address) {
+                        let answer = if keeps { ask_again(&mut kept, address) } else { request(address) };
+                        match answer {
                             Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {}
                             Ok(answer) => failures.push(answer),
                             Err(error) => failures.push(error.to_string()),
@@ -95,6 +99,28 @@ fn request(address: SocketAddr) -> std::io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Asks over the connection that is there, if it goes to this address, and keeps it for as long as the gateway does.
+fn ask_again(kept: &mut Option<TcpStream>, address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = match kept.take().filter(|stream| stream.peer_addr().is_ok_and(|peer| peer == address)) {
+        Some(stream) => stream,
+        None => TcpStream::connect_timeout(&address, PATIENCE)?,
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n").as_bytes())?;
+    let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+    while !answer.ends_with(b"\r\n\r\nok") {
+        match stream.read(&mut part)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => answer.extend(&part[..read]),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    if !answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n") {
+        *kept = Some(stream);
+    }
     Ok(answer)
 }
 

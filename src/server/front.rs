@@ -8,7 +8,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use super::admission;
 use super::client::ClientConnection;
 use super::h2c;
-use super::listener::Connections;
+use super::listener::{Connections, LAST_REQUEST};
 use super::proxy_protocol::{self, ProxyProtocol};
 use crate::limit::{Clients, Place};
 use crate::policy::{ConnectionLimits, PolicyHandle};
@@ -34,10 +34,6 @@ use crate::proxy::{Gateway, Live, arrival, silence};
 use crate::telemetry::metrics::RefusedConnection;
 use crate::timer::Timer;
 use crate::upstream::Http1Connector;
-
-/// How long a connection that has just come may take to ask, also when the gateway stops: its client cannot know that
-/// nobody has read its request, and may have been about to send it.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// The phases, run by Pingora.
 pub(super) type Proxy = HttpProxy<Gateway, Http1Connector>;
@@ -107,7 +103,6 @@ impl Front {
         let socket = stream.into_any().downcast::<TcpStream>().ok()?;
         let what = match timeout(limit, tls.tls_handshake(*socket)).await {
             Ok(Ok(stream)) => {
-                self.connections.can_ask();
                 let http2 = stream.selected_alpn_proto() == Some(ALPN::H2);
                 return Some((Box::new(stream), http2));
             }
@@ -157,11 +152,13 @@ impl Front {
         let mut closing = self.connections.closing();
         // These two wait as long as the connection lives: to begin to wait anew for each request would cost as much as to look
         // for its key.
-        let asked = AtomicBool::new(false);
+        let begun = Instant::now();
+        let idle_from = AtomicU64::new(0);
         let mut closing = pin!(async {
             let _ = closing.wait_for(|closing| *closing).await;
-            if !asked.load(Ordering::Relaxed) {
-                tokio::time::sleep_until(came_at + FIRST_REQUEST).await;
+            let end = || begun + Duration::from_millis(idle_from.load(Ordering::Relaxed)) + LAST_REQUEST;
+            while Instant::now() < end() {
+                tokio::time::sleep_until(end()).await;
             }
         });
         let mut timer = Timer::default();
@@ -171,14 +168,15 @@ impl Front {
             let is_first = settings.is_none();
             let left = || if is_first { limit.saturating_sub(came_at.elapsed()) } else { limit };
             let wait = if is_first { left() } else { self.live.load().policy.keepalive_timeout };
-            let deadline = Instant::now() + wait;
+            let now = Instant::now();
+            idle_from.store(now.duration_since(begun).as_millis() as u64, Ordering::Relaxed);
+            let deadline = now + wait;
             tokio::select! {
                 biased;
                 begun = connection.begins() => begun.ok()?.then_some(())?,
                 () = poll_fn(|context| timer.poll_passed(deadline, context)) => return None,
                 () = closing.as_mut() => return None,
             }
-            asked.store(true, Ordering::Relaxed);
             let mut session = ServerSession::new_http1(connection);
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),

@@ -1,10 +1,10 @@
 //! Hands bound sockets to Pingora, and stops it in an order that loses nothing.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::IntoRawFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,18 +14,18 @@ use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
+use pingora_runtime::current_handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::admission::Lid;
 use super::bind::BoundListener;
 use crate::telemetry::in_flight::{InFlight, UnderWay};
 use crate::telemetry::metrics::{Metrics, RefusedConnection};
 
-/// How long those that came just before the listeners closed have for a first request. Pingora closes all that wait
-/// for one, and one whose task has not begun is not even counted; their clients cannot know whether their request was
-/// read.
-const FIRST_REQUEST: Duration = Duration::from_millis(100);
+/// How long a connection waits for one more request once the gateway stops, from when it came or was last used: the next
+/// request of a client that is busy may be on its way already, and it cannot know whether anybody has read it.
+pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Connections of one service: how many there are, and whether new ones are taken.
 #[derive(Debug)]
@@ -36,8 +36,6 @@ pub(super) struct Connections {
     metrics: &'static Metrics,
     /// When this was made.
     made: Instant,
-    /// Milliseconds from then to the connection that came last.
-    last_came: AtomicU64,
     /// Whether those that wait for a request are to be closed.
     closing: watch::Sender<bool>,
     /// Told once the listeners are closed.
@@ -61,7 +59,6 @@ impl Connections {
             open,
             metrics,
             made: Instant::now(),
-            last_came: AtomicU64::new(0),
             closing: watch::Sender::new(false),
             closed: Notify::new(),
             warnings: Lid::default(),
@@ -71,17 +68,7 @@ impl Connections {
     /// Counts one that came, until the returned value is dropped.
     pub(super) fn came(&self) -> UnderWay {
         self.metrics.connected();
-        self.can_ask();
         self.open.begin()
-    }
-
-    /// Notes that a connection can send its first request from now on.
-    pub(super) fn can_ask(&self) {
-        let now = self.made.elapsed().as_millis() as u64;
-        // Not at each of a thousand in a millisecond: all threads share this.
-        if self.last_came.load(Ordering::Relaxed) < now {
-            self.last_came.store(now, Ordering::Relaxed);
-        }
     }
 
     /// Counts one that is closed as it came, and says so now and then.
@@ -94,20 +81,7 @@ impl Connections {
         }
     }
 
-    /// Waits until those that came last have had the time for a first request. Where none came lately there is
-    /// nothing to wait for.
-    async fn first_requests(&self) {
-        // A listener may take one more while it is being closed.
-        loop {
-            let last_came = self.last_came.load(Ordering::Relaxed);
-            tokio::time::sleep_until(self.made + Duration::from_millis(last_came) + FIRST_REQUEST).await;
-            if self.last_came.load(Ordering::Relaxed) == last_came {
-                return;
-            }
-        }
-    }
-
-    /// Told when those that wait for a request are to be closed.
+    /// Told when those that wait for a request are to be closed, each after [`LAST_REQUEST`].
     pub(super) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
     }
@@ -128,8 +102,10 @@ const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(256), write: Som
 pub(super) struct ListeningService<A> {
     service: listening::Service<A>,
     sockets: Vec<BoundListener>,
-    /// Those that have time for a first request before the rest is closed.
+    /// Those that are waited for when it stops.
     connections: Option<Arc<Connections>>,
+    /// Threads of the server, which are its own as well unless it is told otherwise.
+    server_threads: usize,
     /// When it closes its listeners by itself.
     end: Option<Duration>,
 }
@@ -139,12 +115,13 @@ impl<A> ListeningService<A> {
         for socket in &sockets {
             service.add_listener(ListenerConfig::tcp(socket.address.to_string()).l4_buffer(BUFFERS));
         }
-        Self { service, sockets, connections: None, end: None }
+        Self { service, sockets, connections: None, server_threads: 1, end: None }
     }
 
-    /// One that leaves its connections the time for a first request when it stops.
-    pub(super) fn with_connections(mut self, connections: Arc<Connections>) -> Self {
+    /// One that leaves its connections the time for a last request when it stops, on a server with that many threads.
+    pub(super) fn with_connections(mut self, connections: Arc<Connections>, server_threads: usize) -> Self {
         self.connections = Some(connections);
+        self.server_threads = server_threads;
         self
     }
 
@@ -180,6 +157,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
                 table.add(socket.address.to_string(), socket.socket.into_raw_fd());
             }
         }
+        let threads = self.service.threads.unwrap_or(self.server_threads);
         let service = self.service.start_service(inherited, shutdown.clone(), listeners_per_fd);
         let Some(connections) = &self.connections else { return service.await };
         let mut service = pin!(service);
@@ -187,16 +165,16 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
             // First, for the listeners, in tasks of their own, may have closed before this one looks.
             biased;
             () = told_to_stop(&mut shutdown) => {
-                // What comes after they have closed, the end of every connection that waits for a request, is put off until
-                // those that came last have had the time for one.
-                connections.first_requests().await;
                 connections.closing.send_replace(true);
+                // Pingora then breaks off every request of which there is but a part; those that wait have their time first.
+                let _ = timeout(LAST_REQUEST, connections.open.drained()).await;
                 service.await;
             }
             () = &mut service => {
                 connections.closing.send_replace(true);
             }
         }
+        all_begun(threads).await;
         connections.closed.notify_one();
     }
 
@@ -209,11 +187,29 @@ impl<A: ServerApp + Send + Sync + 'static> Service for ListeningService<A> {
     }
 }
 
+/// Returns once all that was handed to the threads of this runtime has begun. A connection that was taken just before the
+/// listeners closed is not counted before that.
+async fn all_begun(threads: usize) {
+    let mut seen = HashSet::new();
+    // Each goes to a thread by chance: that one of them is left out by so many is as good as impossible.
+    for _ in 0..64 * threads {
+        let mark = current_handle().spawn(async {
+            // What a thread has for itself may be behind what comes from others, but only once.
+            tokio::task::yield_now().await;
+            std::thread::current().id()
+        });
+        seen.extend(mark.await);
+        if seen.len() >= threads {
+            return;
+        }
+    }
+}
+
 /// Says that it is time to stop after so long, or earlier where it is time for all.
 fn shutdown_within(end: Duration, mut all: ShutdownWatch) -> ShutdownWatch {
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        let _ = tokio::time::timeout(end, told_to_stop(&mut all)).await;
+        let _ = timeout(end, told_to_stop(&mut all)).await;
         let _ = stop.send(true);
         // Connections that go on ask again.
         stop.closed().await;

@@ -305,7 +305,7 @@ fn gateway_service(
         http2_options.data_frame_budget(SMALL_FRAMES_BUDGET);
         proxy.h2_options = Some(http2_options);
     }
-    Ok(ListeningService::new(service, sockets).with_connections(Arc::clone(connections)))
+    Ok(ListeningService::new(service, sockets).with_connections(Arc::clone(connections), conf.threads))
 }
 
 /// The origin of the embedded default, beside the gateway.

@@ -2,7 +2,7 @@
 //!
 //! 1. `/healthz` answers 503 and responses close their connections; the listeners stay open while requests are in
 //!    flight, for at most `shutdown.delay`, so that a load balancer notices before connections are refused.
-//! 2. The listeners close; idle connections are closed; requests and streams in flight go on.
+//! 2. The listeners close; connections that have been idle for a second are closed; requests and streams in flight go on.
 //! 3. The process ends as soon as no connection is left, or `shutdown.grace` after the signal.
 //!
 //! A second signal ends it at once. Nothing here sleeps while there is nothing to wait for.

@@ -81,6 +81,8 @@ impl InFlight {
         while self.count() > 0 {
             self.ended.notified().await;
         }
+        // Whoever else waits.
+        self.ended.notify_one();
     }
 
     fn add(&self, change: i64) {
