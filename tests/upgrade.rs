@@ -213,6 +213,31 @@ fn lan_access_and_port_are_changed_without_losing_a_request() {
     assert!(gateway.wait().success());
 }
 
+/// As a service manager does that stops a service soon after its upgrade.
+#[test]
+fn a_stop_of_both_leaves_the_streams_of_the_one_before_their_time() {
+    let (sender, events) = std::sync::mpsc::channel::<()>();
+    let events = Mutex::new(events);
+    let origin = Origin::answering(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for () in events.lock().unwrap().iter() {
+            stream.write_all(b"5\r\nevent\r\n")?;
+        }
+        stream.write_all(b"0\r\n\r\n")
+    });
+    let mut gateway = Gateway::start(&config("off", &origin));
+    let mut stream = gateway.connect();
+    stream.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.read_head();
+    let _successor = upgrade(&gateway, gateway.program().id());
+    gateway.signal("TERM");
+    gateway.program().wait_for_log("the stop", |line| line.contains("this process drains already"));
+    sender.send(()).unwrap();
+    assert_eq!(stream.read_chunk().unwrap(), b"event");
+    gateway.signal("TERM");
+    assert!(gateway.wait().success(), "a second one ends it");
+}
+
 #[test]
 fn a_successor_that_cannot_start_changes_nothing() {
     let origin = Origin::start();

@@ -5,7 +5,8 @@
 //! 2. The listeners close; connections that have been idle for a second are closed; requests and streams in flight go on.
 //! 3. The process ends as soon as no connection is left, or `shutdown.grace` after the signal.
 //!
-//! A second signal ends it at once. Nothing here sleeps while there is nothing to wait for.
+//! A second signal ends it at once; the first is the successor's where there is one, and a stop of both that follows takes
+//! nothing from what is in flight. Nothing here sleeps while there is nothing to wait for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,8 +78,18 @@ pub(super) async fn drain(
     };
     tokio::select! {
         () = steps => {}
-        signal = signals.stop() => {
+        signal = second_stop(limits.why, signals) => {
             log::warn!("second {signal}: {} connections are cut off", connections.open.count());
         }
     }
+}
+
+/// Waits for a signal to stop that comes on top of one, and gives its name. A hand-over is none: a service manager that stops
+/// the service then tells all its processes, and each has its time.
+async fn second_stop(why: Draining, signals: &mut Signals) -> &'static str {
+    if why == Draining::HandOver {
+        let signal = signals.stop().await;
+        log::info!("{signal} received; this process drains already");
+    }
+    signals.stop().await
 }
