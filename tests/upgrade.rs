@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -236,6 +237,24 @@ fn a_stop_of_both_leaves_the_streams_of_the_one_before_their_time() {
     assert_eq!(stream.read_chunk().unwrap(), b"event");
     gateway.signal("TERM");
     assert!(gateway.wait().success(), "a second one ends it");
+}
+
+#[test]
+fn the_successor_is_what_the_link_leads_to_now() {
+    let origin = Origin::start();
+    let directory = tempfile::TempDir::new().unwrap();
+    let (link, file) = (directory.path().join("keygate"), directory.path().join("keygate.yaml"));
+    symlink(env!("CARGO_BIN_EXE_keygate"), &link).unwrap();
+    std::fs::write(&file, config("off", &origin)).unwrap();
+    let mut command = Command::new(&link);
+    command.args(["run".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    let gateway = Gateway::run(command, directory);
+    std::fs::remove_file(&link).unwrap();
+    symlink("/bin/false", &link).unwrap();
+    gateway.signal("USR2");
+    gateway.program().wait_for_log("its end", |line| {
+        line.contains("not upgraded: the new process ended (exit status: 1)")
+    });
 }
 
 #[test]

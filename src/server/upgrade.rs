@@ -48,7 +48,7 @@ impl Upgrade {
         let gateway = gateway.iter().map(|listener| (GATEWAY, listener));
         let named = gateway.chain(admin.map(|listener| (ADMIN, listener)));
         let sockets = named.filter_map(|(name, listener)| Some((name, listener.socket.try_clone().ok()?)));
-        Self { program: std::env::current_exe(), sockets: sockets.collect(), successor: None }
+        Self { program: program(), sockets: sockets.collect(), successor: None }
     }
 
     /// Starts the successor; what keeps it from starting is logged.
@@ -99,6 +99,15 @@ impl Upgrade {
     pub(super) fn close_sockets(&mut self) {
         self.sockets.clear();
     }
+}
+
+/// The program file by the path that it was started by, if that is one: a link may lead to another file by the time it counts.
+fn program() -> io::Result<PathBuf> {
+    let file = std::env::current_exe()?;
+    let named = std::env::args_os().next().map(PathBuf::from).filter(|name| name.components().count() > 1);
+    let named = named.and_then(|name| std::path::absolute(name).ok());
+    let is_it = |name: &PathBuf| name.canonicalize().is_ok_and(|found| found == file);
+    Ok(named.filter(is_it).unwrap_or(file))
 }
 
 /// Waits for the end of the successor on a thread of its own, which also spares the system a zombie.
