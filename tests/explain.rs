@@ -258,3 +258,79 @@ fn no_key_is_printed() {
         assert!(!said.text.contains(&KEY[3..9]) && said.errors.is_empty(), "{}{}", said.text, said.errors);
     }
 }
+
+#[test]
+fn an_unset_variable_is_the_cause_whatever_other_headers_there_are() {
+    let asked = Asked::new("strict");
+    // As Anthropic's and OpenAI's docs write them, the variable not set.
+    for unset in ["x-api-key: ", "Authorization:"] {
+        let others =
+            ["-H", "anthropic-version: 2023-06-01", "-H", "content-type: application/json", "-d", "{}"];
+        let said =
+            asked.explain(&[&["--", "curl", "localhost/v1/messages", "-H", unset], &others[..]].concat());
+        assert_eq!(said.code, Some(1), "{}", said.errors);
+        assert!(said.text.contains("and curl leaves such a header out"), "{}", said.text);
+    }
+    // Where another header decides, that one is the cause.
+    let said =
+        asked.explain(&["--", "curl", "localhost/v1", "-H", "x-api-key: ", "-H", "Authorization: Bearer x"]);
+    assert!(said.text.contains("cause: the value of the `Authorization` header"), "{}", said.text);
+}
+
+#[test]
+fn what_ends_a_command_or_stands_before_it_is_no_part_of_a_key() {
+    let asked = Asked::new("strict");
+    let curl = format!("curl localhost/v1 -H 'x-api-key: {KEY}'");
+    for line in [
+        format!("{curl};\ncurl other/v1 -H 'x-api-key: x'"),
+        format!("{curl}\ncurl other/v1 -H 'x-api-key: x'"),
+        format!("{curl}|jq -r .data"),
+        format!("{curl}>out.json"),
+        format!("{curl} -d @- <<EOF\n{{\"a\": it's \\\"\n-H 'x-api-key: x'\nEOF\n"),
+        format!("curl -d @- <<'EOF' localhost/v1 -H 'x-api-key: {KEY}'\nit's\nEOF\n"),
+        format!("echo '{{}}' | sudo {curl} -d @-"),
+        format!("```bash\n# don't forget the key\nexport A=1\n{curl}\n```\n"),
+        format!("me@host:~$ {curl}\r\n"),
+        format!("curl.exe -X POST `\r\n  localhost/v1 `\r\n  -H \"x-api-key: {KEY}\"\r\n"),
+        format!("curl \"${{BASE}}/v1/models\" -H 'x-api-key: {KEY}' -d \"$BODY\" -H \"x-trace: $TRACE\""),
+        format!("curl https://${{REGION}}.example/v1 -H 'x-api-key: {KEY}' -d @<(echo a)"),
+    ] {
+        let said = asked.explain_input(&line);
+        assert_eq!(said.code, Some(0), "{line}\n{}{}", said.text, said.errors);
+        assert!(said.text.contains("to `origin`"), "{line}\n{}", said.text);
+    }
+}
+
+#[test]
+fn what_cannot_be_known_or_sent_is_not_taken_for_a_cause() {
+    let asked = Asked::new("strict");
+    for (line, why) in [
+        (
+            "curl localhost/v1 -H \"Authorization: Bearer $KEY\"",
+            "value of a variable into the `Authorization` header",
+        ),
+        ("curl localhost/v1 -H x-api-key:${KEY}", "value of a variable into the `x-api-key` header"),
+        (
+            "curl localhost/v1 -H \"x-goog-api-key: $(cat key)\"",
+            "value of a variable into the `x-goog-api-key` header",
+        ),
+        ("curl localhost/v1 --oauth2-bearer $KEY", "value of a variable into the `Authorization` header"),
+        ("curl localhost/v1 -H \"$AUTH\"", "value of a variable into a header"),
+        ("curl localhost/v1 --header='x-api-key: k'", "curl takes no `=` behind `--header`"),
+        ("curl localhost/v1 -H \u{201c}x-api-key: k\u{201d}", "typographic quotes"),
+    ] {
+        let said = asked.explain_input(line);
+        assert_eq!((said.code, said.text.as_str()), (Some(2), ""), "{line}");
+        assert!(said.errors.contains(why), "{line}: {}", said.errors);
+    }
+    // Here the shell puts nothing in, and the name is sent.
+    for line in ["curl localhost/v1 -H 'x-api-key: $KEY'", "curl localhost/v1 -H \"x-api-key: \\$KEY\""] {
+        let said = asked.explain_input(line);
+        assert!(
+            said.text.contains("a variable was sent by its name"),
+            "{line}: {}{}",
+            said.text,
+            said.errors
+        );
+    }
+}

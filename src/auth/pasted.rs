@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::explain::{Explanation, Way, explain, query_holds_key};
-use super::{Content, Facts};
+use super::{Cause, Content, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
 
@@ -53,8 +53,8 @@ impl Pasted {
         Ok(Self { method, path: path.as_bytes().to_vec(), key_in_query, ..Self::default() })
     }
 
-    /// What a curl command line would send, copied for a POSIX shell or for the command prompt of Windows; variables stay as
-    /// they are.
+    /// What a curl command line would send, copied for a POSIX shell or for the command prompt of Windows; variables in
+    /// single quotes stay as they are.
     ///
     /// # Errors
     /// It cannot be read.
@@ -116,10 +116,11 @@ impl Pasted {
     /// curl does not send a header that has no value: the unset variable shows as no header at all.
     fn name_left_out(&self, explanation: &mut Explanation) {
         let credential = self.left_out.iter().find(|name| super::is_credential_header(name));
-        if let (Some(name), Some(diagnosis)) = (credential, &mut explanation.diagnosis)
-            && self.headers.is_empty()
+        let code = explanation.refusal.as_ref().map(|refusal| refusal.code);
+        if let Some(name) = credential
+            && code == Some(Cause::CredentialMissing.code())
         {
-            *diagnosis = super::diagnosis::left_out(name);
+            explanation.diagnosis = Some(super::diagnosis::left_out(name));
         }
     }
 }

@@ -9,6 +9,7 @@ use http::{Method, Uri, header};
 
 use self::options::{Meaning, meaning};
 use super::{Pasted, Unreadable, query_holds_key, shell};
+use crate::auth::is_credential_header;
 
 /// What the options say, before it becomes a request.
 #[derive(Default)]
@@ -28,16 +29,20 @@ struct Line {
 }
 
 pub(super) fn parse(words: &[String]) -> Result<Pasted, Unreadable> {
-    let mut words = words.iter().map(String::as_str);
-    if !is_curl(words.next().unwrap_or_default()) {
-        return Err(Unreadable::because("a command line begins with `curl`"));
-    }
+    // Before it may stand a prompt, `sudo`, variables, or what its input comes from.
+    let before = words.iter().position(|word| is_curl(word));
+    let before = before.ok_or_else(|| Unreadable::because("there is no `curl` in the command line"))?;
+    let mut words = words.iter().map(String::as_str).skip(before + 1);
     let mut line = Line::default();
     while let Some(word) = words.next() {
         let flow = match word.strip_prefix('-') {
             Some(long) if long.starts_with('-') => line.option(word, None, &mut words)?,
             Some(flags) if !flags.is_empty() => line.short(flags, &mut words)?,
-            _ if shell::is_operator(word) => ControlFlow::Break(()),
+            _ if shell::is_end(word) => ControlFlow::Break(()),
+            _ if shell::is_input(word) => {
+                words.next();
+                ControlFlow::Continue(())
+            }
             _ if word.trim().is_empty() => ControlFlow::Continue(()),
             _ => {
                 line.url.get_or_insert_with(|| word.to_owned());
@@ -85,6 +90,13 @@ impl Line {
         words: &mut impl Iterator<Item = &'a str>,
     ) -> Result<ControlFlow<()>, Unreadable> {
         let meaning = meaning(name);
+        if let Some((name, _)) = name.split_once('=')
+            && options::meaning(name).takes_value()
+        {
+            return Err(Unreadable::because(format!(
+                "curl takes no `=` behind `{name}`; a space stands there"
+            )));
+        }
         let mut value = String::new();
         if meaning.takes_value() {
             let found = attached.or_else(|| words.next());
@@ -116,7 +128,8 @@ impl Line {
     fn request(self) -> Result<Pasted, Unreadable> {
         let url =
             self.url.as_deref().ok_or_else(|| Unreadable::because("the curl command line has no URL"))?;
-        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let url = without_braces(url);
+        let with_scheme = if url.contains("://") { url } else { format!("http://{url}") };
         let uri: Uri = with_scheme
             .parse()
             .map_err(|_| Unreadable::because("the URL of the curl command line cannot be read"))?;
@@ -152,6 +165,9 @@ impl Line {
             return Ok(());
         }
         if let Some(token) = &self.bearer {
+            if token.contains(shell::EXPANDED) {
+                return Err(from_variable("the `Authorization` header"));
+            }
             return request.add("authorization", &format!("Bearer {token}"));
         }
         match self.user.as_deref().or(in_url).filter(|_| !self.when_asked) {
@@ -165,20 +181,48 @@ impl Line {
     }
 }
 
+/// A variable that the shell would put in leaves its name: what is asked for is known by its path.
+fn without_braces(url: &str) -> String {
+    let mut parts = url.split(shell::EXPANDED);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |before, part| match part.strip_prefix('{') {
+        Some(rest) => format!("{before}${}", rest.replacen('}', "", 1)),
+        None => format!("{before}${part}"),
+    })
+}
+
 /// `Name: value`; `Name;` is an empty value; `Name:` without one is not sent (curl's manual, `--header`).
 fn add(request: &mut Pasted, line: &str) -> Result<(), Unreadable> {
     match line.split_once(':') {
         _ if line.starts_with('@') => Err(from_elsewhere("-H @FILE")),
+        _ if line.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) => Err(Unreadable::because(
+            "there are typographic quotes in the command line, which a shell takes for letters; write straight ones",
+        )),
         Some((name, value)) if value.trim().is_empty() => {
             request.left_out.push(name.trim().to_owned());
             Ok(())
         }
+        Some((name, value)) if value.contains(shell::EXPANDED) => {
+            if is_credential_header(name.trim()) {
+                return Err(from_variable(&format!("the `{}` header", name.trim())));
+            }
+            request.add(name, &value.replace(shell::EXPANDED, "$"))
+        }
         Some((name, value)) => request.add(name, value),
+        None if line.contains(shell::EXPANDED) => Err(from_variable("a header")),
         None => match line.strip_suffix(';') {
             Some(name) => request.add(name, ""),
             None => Ok(()),
         },
     }
+}
+
+/// The shell puts a variable's value in before curl sees the line.
+fn from_variable(what: &str) -> Unreadable {
+    Unreadable::because(format!(
+        "the shell puts the value of a variable into {what}, which is not known here: let it do so \
+         (`keygate explain -- curl …` where the variable is set), or write the key in its place"
+    ))
 }
 
 /// What stands in a file is not read, for the explanation would then depend on where it is asked.

@@ -1,32 +1,32 @@
 //! A command line as somebody copied it, taken apart as the shell would that it was written for: a POSIX shell or bash, or
 //! the command prompt of Windows, for which browsers have a copy of their own.
 //!
-//! Nothing is expanded: a variable stays what it is, for that it was sent unexpanded may be the very mistake.
+//! Nothing is expanded. A variable in single quotes stays what it is, for that it was sent so may be the very mistake; where the
+//! shell would put its value in, that is marked.
 
-use std::iter::Peekable;
+use std::iter::{self, Peekable};
+use std::ops::ControlFlow;
 use std::str::Chars;
+
+/// Stands in a word for a `$` in whose place the shell puts something that is not known here.
+pub(super) const EXPANDED: char = '\u{e000}';
 
 /// The words of the line; `None` if it ends within quotes.
 pub(super) fn words(line: &str) -> Option<Vec<String>> {
-    let line = if is_for_windows(line) { without_carets(line) } else { line.to_owned() };
-    let mut words = shlex::split(&plain_quotes(&line))?;
-    // A prompt, and variables for this one command.
-    let command = words.iter().position(|word| !matches!(&**word, "$" | "%" | ">") && !is_assignment(word));
-    words.drain(..command.unwrap_or(0));
-    Some(words)
+    let line = line.replace("\r\n", "\n");
+    let line = if is_for_windows(&line) { without_carets(&line) } else { marked(&line) };
+    shlex::split(&line)
 }
 
-/// Whether the command line ends before this word, which no quotes made one.
-pub(super) fn is_operator(word: &str) -> bool {
+/// Whether the command line ends before this word.
+pub(super) fn is_end(word: &str) -> bool {
     matches!(word, "|" | "||" | "|&" | "&" | "&&" | ";")
-        || word.trim_start_matches(['1', '2', '&']).starts_with('>')
+        || word.trim_start_matches(['1', '2']).starts_with('>')
 }
 
-fn is_assignment(word: &str) -> bool {
-    let name = word.split_once('=').map_or("", |(name, _)| name);
-    !name.is_empty()
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
+/// Whether the next word is a file, or the end of a text, that the shell reads.
+pub(super) fn is_input(word: &str) -> bool {
+    word == "<"
 }
 
 /// `^"` opens each value in the copy that browsers make for Windows.
@@ -37,7 +37,6 @@ fn is_for_windows(line: &str) -> bool {
 /// A caret takes its meaning from the character behind it; before the end of a line it joins two lines, and before an
 /// empty one it stands for a line break.
 fn without_carets(line: &str) -> String {
-    let line = line.replace("\r\n", "\n");
     let (mut text, mut chars) = (String::new(), line.chars().peekable());
     while let Some(char) = chars.next() {
         match (char, chars.peek()) {
@@ -52,31 +51,107 @@ fn without_carets(line: &str) -> String {
     text
 }
 
-/// The line with `$'…'`, as browsers copy values with special characters, in plain quotes, and lines joined that a
-/// backslash joins.
-fn plain_quotes(line: &str) -> String {
-    let (mut text, mut quote) = (String::new(), None);
-    let mut chars = line.chars().peekable();
-    while let Some(char) = chars.next() {
-        match (quote, char) {
-            (None | Some('"'), '\\') => match chars.next() {
-                Some('\n') => {}
-                Some('\r') if chars.next_if_eq(&'\n').is_some() => {}
-                escaped => text.extend(std::iter::once('\\').chain(escaped)),
-            },
-            (None, '$') if chars.next_if_eq(&'\'').is_some() => ansi(&mut chars, &mut text),
-            (None, '\'' | '"') => {
-                quote = Some(char);
-                text.push(char);
-            }
-            (Some(open), _) => {
-                quote = quote.filter(|_| char != open);
-                text.push(char);
-            }
-            (None, _) => text.push(char),
+/// The line in plain quotes only: `$'…'`, as browsers copy values with special characters, is resolved, and lines are joined
+/// that a backslash joins, or the backtick of PowerShell. What ends a command stands by itself, comments and the text behind
+/// `<<` are left out, and [`EXPANDED`] is where the shell would put something in.
+fn marked(line: &str) -> String {
+    let mut reader =
+        Reader { chars: line.chars().peekable(), text: String::new(), quote: None, ends: Ends::Never };
+    while let Some(char) = reader.chars.next() {
+        if reader.take(char).is_break() {
+            break;
         }
     }
-    text
+    reader.text
+}
+
+struct Reader<'a> {
+    chars: Peekable<Chars<'a>>,
+    text: String,
+    quote: Option<char>,
+    ends: Ends,
+}
+
+/// White space and prompt before a command that is looked for.
+const MOST_INDENT: usize = 64;
+
+/// Where the command ends at the latest.
+#[derive(PartialEq, Eq)]
+enum Ends {
+    Never,
+    /// Behind this line comes the text that it reads.
+    WithLine,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, char: char) -> ControlFlow<()> {
+        match (self.quote, char) {
+            (None | Some('"'), '\\') => match self.chars.next() {
+                Some('\n') => {}
+                escaped => self.text.extend(iter::once('\\').chain(escaped)),
+            },
+            (None, '$') if self.chars.next_if_eq(&'\'').is_some() => ansi(&mut self.chars, &mut self.text),
+            (None | Some('"'), '$') if self.chars.peek().is_some_and(|char| begins_expansion(*char)) => {
+                self.text.push(EXPANDED);
+            }
+            (None, '\'' | '"') => {
+                self.quote = Some(char);
+                self.text.push(char);
+            }
+            (Some(open), _) => {
+                self.quote = self.quote.filter(|_| char != open);
+                self.text.push(char);
+            }
+            (None, _) => return self.take_unquoted(char),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn take_unquoted(&mut self, char: char) -> ControlFlow<()> {
+        let begins_word = self.text.chars().next_back().is_none_or(char::is_whitespace);
+        match char {
+            '#' if begins_word => while self.chars.next_if(|char| *char != '\n').is_some() {},
+            '`' if begins_word && self.chars.next_if_eq(&'\n').is_some() => {}
+            '\n' if self.ends == Ends::WithLine => return ControlFlow::Break(()),
+            '\n' if self.is_before_command() => self.text.push_str(" ; "),
+            // What reads from a command (`<(…)`) is a word.
+            '<' if self.chars.peek() == Some(&'(') => self.text.push(char),
+            '<' => self.input(),
+            ';' | '|' | '&' => self.text.extend([' ', char, ' ']),
+            '>' => {
+                let word = self.text.rsplit(char::is_whitespace).next();
+                self.text.push_str(if matches!(word, Some("1" | "2")) { ">" } else { " >" });
+            }
+            _ => self.text.push(char),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// `< FILE`, `<< END`, `<<- END`, `<<< WORD`.
+    fn input(&mut self) {
+        let mut signs = 1;
+        while self.chars.next_if_eq(&'<').is_some() {
+            signs += 1;
+        }
+        if signs == 2 {
+            self.chars.next_if_eq(&'-');
+            self.ends = Ends::WithLine;
+        }
+        self.text.push_str(" < ");
+    }
+
+    /// Whether the next line is another curl command, as where all requests of a page were copied.
+    fn is_before_command(&self) -> bool {
+        let near = self.chars.clone().take(MOST_INDENT);
+        let mut next = near.skip_while(|char| char.is_whitespace() || *char == '$');
+        "curl".chars().all(|letter| next.next() == Some(letter))
+            && next.next().is_some_and(char::is_whitespace)
+    }
+}
+
+/// `$NAME`, `${NAME}`, `$(command)`.
+fn begins_expansion(char: char) -> bool {
+    char.is_ascii_alphabetic() || matches!(char, '_' | '{' | '(')
 }
 
 /// Puts what stands up to the closing quote into plain ones, its escapes resolved (Bash manual, §3.1.2.4). Without a closing
@@ -140,8 +215,19 @@ mod tests {
             (r"curl 'ends with $' -H 'b'", &["curl", "ends with $", "-H", "b"]),
             (r"$'\x41\x4' $'\u41-' $'\101' $'\U1F511' $'\q\\'", &["A\x04", "A-", "A", "\u{1f511}", "q\\"]),
             ("curl a\\\r\n  b\\\nc", &["curl", "a", "bc"]),
-            ("$ KEY=x curl a # a comment", &["curl", "a"]),
-            ("curl 'a' \"x$KEY\"", &["curl", "a", "x$KEY"]),
+            ("curl a # isn't\n 'b'", &["curl", "a", "b"]),
+            ("curl a#b '#'", &["curl", "a#b", "#"]),
+            ("curl `\r\n a `\n b", &["curl", "a", "b"]),
+            ("curl 'a';b|c&&d 'e;|&'", &["curl", "a", ";", "b", "|", "c", "&", "&", "d", "e;|&"]),
+            ("curl 'a1'>b 2>c http://a/v1>d", &["curl", "a1", ">b", "2>c", "http://a/v1", ">d"]),
+            ("curl a <<'E' b\nit's\nE", &["curl", "a", "<", "E", "b"]),
+            ("curl a <b <<<c\nd", &["curl", "a", "<", "b", "<", "c", "d"]),
+            ("curl -d@<(x) a\nb", &["curl", "-d@<(x)", "a", "b"]),
+            ("curl a\n$ curl b\ncurlew", &["curl", "a", ";", "$", "curl", "b", "curlew"]),
+            (
+                "'$A' \"$A\" $A ${A} \"\\$A\" \"$(a b)\" $ $1",
+                &["$A", "\u{e000}A", "\u{e000}A", "\u{e000}{A}", "$A", "\u{e000}(a b)", "$", "$1"],
+            ),
         ] {
             assert_eq!(split(line), expected, "{line}");
         }

@@ -1,5 +1,8 @@
 //! The options of curl (8.16, and all that went before), as far as they matter here.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// What an option means for the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -68,13 +71,15 @@ pub(super) fn meaning(name: &str) -> Meaning {
         "-:" | "--next" => Meaning::Next,
         "-K" | "--config" | "-n" | "--netrc" | "--netrc-optional" | "--netrc-file" => Meaning::FromElsewhere,
         _ if name.starts_with("--expand-") => Meaning::FromElsewhere,
-        _ if WITH_VALUE.split_ascii_whitespace().any(|option| option == name) => Meaning::Value,
+        _ if WITH_VALUE.contains(name) => Meaning::Value,
         _ => Meaning::Flag,
     }
 }
 
-/// Options with a value that changes nothing here.
-const WITH_VALUE: &str = "
+/// Options with a value that changes nothing here. A line may consist of nothing but options, and each is looked up.
+static WITH_VALUE: LazyLock<HashSet<&str>> = LazyLock::new(|| NAMES.split_ascii_whitespace().collect());
+
+const NAMES: &str = "
     -A -C -D -E -P -Q -U -Y -b -c -e -h -m -o -r -t -w -x -y -z --abstract-unix-socket --alt-svc --aws-sigv4
     --cacert --capath --cert --cert-type --ciphers --connect-timeout --connect-to --continue-at --cookie
     --cookie-jar --create-file-mode --crlfile --curves --delegation --dns-interface --dns-ipv4-addr --dns-ipv6-addr
