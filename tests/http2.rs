@@ -101,6 +101,26 @@ fn the_authority_is_the_host() {
 }
 
 #[test]
+fn a_path_is_rewritten_beside_its_authority() {
+    let origin = Origin::start();
+    let peer = Gateway::start(&with_h2c(&config("off", &origin)));
+    let gateway = Gateway::start(&format!(
+        "proxy: {{listen: ['127.0.0.1:0'], auth_mode: off, h2c: true}}\n\
+         upstreams: {{peer: {{peers: ['{}'], protocol: http2}}}}\n\
+         routes: [{{path_prefix: /models, strip_prefix: true, upstream: peer}}]\n",
+        peer.address()
+    ));
+    let request = "GET /models/v1?a=b HTTP/1.1\r\nHost: localhost:81\r\n\r\n";
+    let response = exchange_over_http2(gateway.address(), request.as_bytes()).unwrap();
+    assert_eq!((response.status, response.error_code()), (200, None));
+    assert_eq!(gateway.exchange(request).status, 200, "as over HTTP/1.1");
+    for received in origin.received() {
+        assert!(received.head.starts_with("GET /v1?a=b HTTP/1.1\r\n"), "{}", received.head);
+        assert_eq!(received.header("host"), Some("localhost:81"));
+    }
+}
+
+#[test]
 fn a_refusal_leaves_the_connection_open_for_other_streams() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_h2c(&config("strict", &origin)));

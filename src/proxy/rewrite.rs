@@ -1,5 +1,6 @@
 //! What a route changes on the way: the path, fields of the request, fields of the response.
 
+use http::{HeaderValue, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -21,9 +22,20 @@ pub(super) fn request(route: &RouteSpec, request: &mut RequestHeader) -> Result<
         request.append_header(name, value)?;
     }
     if let Some(rewrite) = &route.rewrite {
+        keep_host(request)?;
         request.set_raw_path(&rewrite.apply(request.raw_path()))?;
     }
     Ok(())
+}
+
+/// In HTTP/2 the host stands beside the path (`:authority`), and goes with the old one.
+fn keep_host(request: &mut RequestHeader) -> Result<()> {
+    if request.headers.contains_key(header::HOST) {
+        return Ok(());
+    }
+    let authority = request.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let Some(Ok(host)) = authority else { return Ok(()) };
+    request.insert_header(header::HOST, host)
 }
 
 /// The same for the upstream's response.
