@@ -121,6 +121,26 @@ fn a_path_is_rewritten_beside_its_authority() {
 }
 
 #[test]
+fn cookies_that_came_one_by_one_go_on_as_one_field() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
+    for (sent, received) in [
+        ("Cookie: a=1\r\nCookie: b=2\r\nAccept: */*\r\nCookie: c=3; d=4\r\n", Some("a=1; b=2; c=3; d=4")),
+        ("Cookie: a=1\r\n", Some("a=1")),
+        ("", None),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{sent}\r\n");
+        assert_eq!(exchange_over_http2(gateway.address(), request.as_bytes()).unwrap().status, 200);
+        let request = origin.received().pop().unwrap();
+        assert_eq!(request.header("cookie"), received, "{sent}");
+        assert_eq!(
+            request.head.to_lowercase().matches("\r\ncookie:").count(),
+            usize::from(received.is_some())
+        );
+    }
+}
+
+#[test]
 fn a_refusal_leaves_the_connection_open_for_other_streams() {
     let origin = Origin::start();
     let gateway = Gateway::start(&with_h2c(&config("strict", &origin)));

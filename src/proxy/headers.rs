@@ -64,9 +64,22 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
     if let Some(route) = ctx.route() {
         rewrite::request(route, request)?;
     }
+    if session.req_header().version == Version::HTTP_2 {
+        join_cookies(request)?;
+    }
     add_forwarded(session, request, ctx)?;
     request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
     set_host(request, ctx)
+}
+
+/// Browsers spread cookies over several fields in HTTP/2, which nobody expects in HTTP/1 (RFC 9113 §8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let cookies = request.headers.get_all(header::COOKIE);
+    if cookies.iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let joined = cookies.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    request.insert_header(header::COOKIE, joined)
 }
 
 /// The upstream's own, or else the client's; a client of HTTP/1.0 may have sent none, which HTTP/1.1 does not allow.
