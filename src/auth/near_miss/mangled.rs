@@ -67,6 +67,9 @@ const PLACEHOLDER_PARTS: &[&str] = &[
     "changeme",
 ];
 
+/// How settings begin that name a variable (LiteLLM's, JavaScript's, PowerShell's), where nobody put its value in.
+const NAMES_OF_VARIABLES: &[&str] = &["os.environ", "process.env.", "$env:"];
+
 /// The outermost thing that does not belong to a key, and what is left without it.
 pub(super) fn take_off(value: &[u8]) -> Option<(Mangling, Vec<u8>)> {
     let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'`');
@@ -87,6 +90,9 @@ pub(super) fn take_off(value: &[u8]) -> Option<(Mangling, Vec<u8>)> {
         && stands_for_a_key(value) != Some(Mangling::Unexpanded)
     {
         return (!looks_like_a_word(inner)).then(|| (Mangling::Brackets, inner.to_vec()));
+    }
+    if names_variable(value) {
+        return None;
     }
     if let [inner @ .., b',' | b';'] = value {
         return Some((Mangling::Punctuation, inner.to_vec()));
@@ -112,7 +118,7 @@ pub(super) fn stands_for_a_key(value: &[u8]) -> Option<Mangling> {
         [b'$', name @ ..] | [b'%', name @ .., b'%'] => is_name(name),
         _ => false,
     };
-    if is_variable {
+    if is_variable || names_variable(value) {
         return Some(Mangling::Unexpanded);
     }
     let folded: String = value
@@ -127,6 +133,10 @@ pub(super) fn stands_for_a_key(value: &[u8]) -> Option<Mangling> {
         || PLACEHOLDERS.contains(&folded.as_str())
         || PLACEHOLDER_PARTS.iter().any(|part| folded.contains(part));
     placeholder.then_some(Mangling::Placeholder)
+}
+
+fn names_variable(value: &[u8]) -> bool {
+    NAMES_OF_VARIABLES.iter().any(|start| value.starts_with(start.as_bytes()))
 }
 
 fn looks_like_a_word(inner: &[u8]) -> bool {
