@@ -203,6 +203,12 @@ fn cors() -> Vec<String> {
     case.gateway.wait_for_generation(3);
     let (code, reason) = case.doctor(&["-H", &key, "--origin", "https://app.example"]);
     assert_eq!((code, reason.as_str()), (Some(7), "cors"));
+    let page = "Origin: https://app.example";
+    case.passes(&["-H", &key, "-H", page], Some("cors"));
+    for (names, reason) in [("content-type, x-api-key", Some("cors")), ("content-type", None)] {
+        let names = format!("Access-Control-Request-Headers: {names}");
+        case.passes(&["--method", "OPTIONS", "-H", page, "-H", &names], reason);
+    }
     case.printed.retain(|cause| cause.contains("Failed to fetch"));
     std::mem::take(&mut case.printed)
 }

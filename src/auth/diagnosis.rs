@@ -176,6 +176,15 @@ pub fn hidden_from_page(cors_is_set: bool) -> Diagnosis {
     found(Reason::Cors, cause, format!("{fix}; `keygate doctor --origin SITE` shows what a browser sees"))
 }
 
+/// A page may not send this header, so that its browser does not even ask.
+pub fn hidden_header(name: &str) -> Diagnosis {
+    found(
+        Reason::Cors,
+        format!("`proxy.cors.headers` has no `{name}`, so a page may not send it: \"Failed to fetch\""),
+        "add the header to `proxy.cors.headers`; `keygate doctor --origin SITE` shows what a browser sees",
+    )
+}
+
 /// The key that `from` holds cannot be sent at all: the client fails before it asks anybody.
 pub fn unsendable(from: &str) -> Diagnosis {
     found(

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use serde::Serialize;
 
 use super::diagnosis::{self, Circumstances, Diagnosis, diagnose, key_in_query};
@@ -165,9 +165,31 @@ fn hidden_from_page(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>) -> Optio
         return None;
     }
     match &policy.cors {
-        Some(cors) if cors.allows(origin) => None,
+        Some(cors) if cors.allows(origin) => {
+            let names = headers_of_page(policy, facts);
+            names
+                .into_iter()
+                .find(|name| !cors.allows_header(name))
+                .map(|name| diagnosis::hidden_header(&name))
+        }
         cors => Some(diagnosis::hidden_from_page(cors.is_some())),
     }
+}
+
+/// The headers that a browser asks leave for: those that a preflight names (Fetch §4.8), or those with a key.
+fn headers_of_page(policy: &Snapshot, facts: &Facts<'_>) -> Vec<String> {
+    if *facts.method == Method::OPTIONS {
+        let lists = facts.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
+        let names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+        // Names of headers and nothing else: they are printed.
+        return names
+            .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+            .map(|name| name.to_string())
+            .collect();
+    }
+    let present = HeaderSet::of(facts.headers, policy.protocol_keys);
+    let by_page = present.iter().filter(|header| *header != CredentialHeader::WebSocketProtocol);
+    by_page.map(|header| header.name().to_string()).collect()
 }
 
 /// Where an admitted request leads, if its key may go there.

@@ -36,4 +36,11 @@ impl Cors {
             Origins::Listed(listed) => listed.contains(origin),
         }
     }
+
+    /// Whether such a page may send a header of this name.
+    pub fn allows_header(&self, name: &str) -> bool {
+        let Some(list) = &self.headers else { return true };
+        let mut names = list.to_str().unwrap_or_default().split(',').map(str::trim);
+        names.any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
 }
