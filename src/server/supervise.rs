@@ -107,7 +107,7 @@ async fn keep_resolved(live: Arc<PolicyHandle<Live>>, now: Arc<Notify>) {
 async fn keep_checked(live: Arc<PolicyHandle<Live>>) {
     let mut checker = check::Checker::default();
     loop {
-        checker.round(&live.load().fleet);
-        tokio::time::sleep(check::ROUND).await;
+        let again = checker.round(&live.load().fleet);
+        tokio::time::sleep(again).await;
     }
 }

@@ -23,7 +23,10 @@ use crate::clock;
 use crate::policy::{CheckRule, HttpCheck};
 
 /// How often is looked for addresses that are due.
-pub const ROUND: Duration = Duration::from_millis(50);
+const ROUND: Duration = Duration::from_millis(50);
+
+/// How often is looked whether any upstream wants checks now.
+const NONE_WANTED: Duration = Duration::from_secs(1);
 
 /// Checks under way at once; those that are due beyond it wait for the next round.
 const MOST_AT_ONCE: usize = 256;
@@ -43,14 +46,16 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Starts a check of every address of `fleet` that is due.
-    pub fn round(&mut self, fleet: &Fleet) {
+    /// Starts a check of every address of `fleet` that is due. When to look again.
+    pub fn round(&mut self, fleet: &Fleet) -> Duration {
         while self.under_way.try_join_next().is_some() {}
+        let mut again = NONE_WANTED;
         for upstream in fleet.upstreams() {
             let Some(rule) = upstream.check() else { continue };
+            again = ROUND;
             for address in upstream.peers.iter().flat_map(|peer| peer.all().to_vec()) {
                 if self.under_way.len() >= MOST_AT_ONCE {
-                    return;
+                    return again;
                 }
                 let now = clock::ticks().0;
                 if address.health.next_check.load(Relaxed) > now {
@@ -62,6 +67,7 @@ impl Checker {
                 self.under_way.spawn(check(name, address, rule, Arc::clone(connector)));
             }
         }
+        again
     }
 }
 
