@@ -169,8 +169,10 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     }
     let resolve_now = Arc::new(Notify::new());
     let in_force = InForce { config, shown, files, startup };
+    let on_the_runtime = runtime.enter();
     let reloader =
         Reloader::new(source, listen, in_force, Arc::clone(&live), Arc::clone(&resolve_now), reloads);
+    drop(on_the_runtime);
     upgrade::relieve_predecessor();
     let supervisor = Supervisor {
         live,

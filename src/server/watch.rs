@@ -5,22 +5,22 @@
 //! with nobody at the other end. The same happens to the directories themselves, so each one on the way is watched from the
 //! one above it, and told from a later one of its name.
 
+mod directories;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
+
+use self::directories::{Directories, Event};
 
 /// After a change that leaves a file whole (closed, renamed, removed): several of them often come together.
 const SETTLED: Duration = Duration::from_millis(20);
 
-/// After a write into a file that is still open: its end is announced by the close, this is for the case that it is not.
+/// After a file came: that it is whole is announced by its close, this is for what comes whole, such as a link.
 const HALF_WRITTEN: Duration = Duration::from_millis(500);
 
 /// However often something changes, it is looked at this often.
@@ -37,23 +37,32 @@ pub(super) struct FileWatch {
     /// The directories that they stand in, as they were when the watch on them began.
     directories: BTreeMap<PathBuf, Identity>,
     /// Whether one of them went or came since: another one may even have the same inode.
-    replaced: Arc<AtomicBool>,
+    replaced: bool,
     /// `None` where the system cannot watch; then only a signal leads to a reload.
-    watcher: Option<RecommendedWatcher>,
-    /// Pending changes, each as how long to wait for more.
-    changes: (Sender<Duration>, Receiver<Duration>),
+    events: Option<Directories>,
+    /// What has changed and was not looked at.
+    pending: Option<Pending>,
+}
+
+/// A change.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    /// When it has settled.
+    settled: Instant,
+    /// When it is looked at, settled or not.
+    latest: Instant,
 }
 
 impl FileWatch {
-    /// Starts to follow `files`. The first change is reported at once: they may have changed since they were read.
+    /// Starts to follow `files`. The first change is reported at once: they may have changed since they were read. To be
+    /// called on a runtime.
     pub(super) fn new(files: &[PathBuf]) -> Self {
-        // More than a few pending changes say the same as one.
         let mut this = Self {
             names: BTreeSet::new(),
             directories: BTreeMap::new(),
-            replaced: Arc::default(),
-            watcher: None,
-            changes: channel(64),
+            replaced: false,
+            events: None,
+            pending: None,
         };
         this.follow(files);
         this
@@ -64,33 +73,71 @@ impl FileWatch {
     pub(super) fn follow(&mut self, files: &[PathBuf]) {
         let names: BTreeSet<PathBuf> = files.iter().flat_map(|file| names_on_the_way(file)).collect();
         let directories = directories_of(&names);
-        let replaced = self.replaced.swap(false, Ordering::AcqRel);
+        let replaced = std::mem::take(&mut self.replaced);
         if !replaced && names == self.names && directories == self.directories {
             return;
         }
-        self.watcher = watch(names.clone(), &directories, Arc::clone(&self.replaced), self.changes.0.clone())
-            .inspect_err(|error| {
-                log::warn!("changes of the config file will not be noticed, send SIGHUP to reload: {error}");
-            })
-            .ok();
+        self.events = Directories::follow(directories.keys()).inspect_err(cannot_watch).ok();
         (self.names, self.directories) = (names, directories);
         // What happened before the watch began is found by looking once more.
-        let _ = self.changes.0.try_send(SETTLED);
+        self.note(SETTLED);
     }
 
     /// Waits until something changed and has settled.
     pub(super) async fn changed(&mut self) {
-        let Some(mut wait) = self.changes.1.recv().await else {
-            return std::future::pending().await;
-        };
-        let latest = Instant::now() + LONGEST_WAIT;
         loop {
-            let settled = (Instant::now() + wait).min(latest);
-            match timeout_at(settled, self.changes.1.recv()).await {
-                Ok(Some(next)) => wait = next,
-                Ok(None) | Err(_) => return,
+            let settled = self.pending.map(|pending| pending.settled.min(pending.latest));
+            tokio::select! {
+                event = next(&mut self.events) => match event {
+                    Ok(event) => self.look_at(&event),
+                    Err(error) => {
+                        cannot_watch(&error);
+                        self.events = None;
+                    }
+                },
+                () = until(settled) => {
+                    self.pending = None;
+                    return;
+                }
             }
         }
+    }
+
+    fn look_at(&mut self, event: &Event) {
+        let (path, wait) = match event {
+            Event::Lost => return self.note(SETTLED),
+            Event::Came(path) => (path, HALF_WRITTEN),
+            Event::Went(path) | Event::Changed(path) => (path, SETTLED),
+        };
+        if self.names.contains(path) {
+            let came_or_went = !matches!(event, Event::Changed(_));
+            self.replaced |= came_or_went && self.directories.contains_key(path);
+            self.note(wait);
+        }
+    }
+
+    fn note(&mut self, wait: Duration) {
+        let now = Instant::now();
+        let latest = self.pending.map_or(now + LONGEST_WAIT, |pending| pending.latest);
+        self.pending = Some(Pending { settled: now + wait, latest });
+    }
+}
+
+fn cannot_watch(error: &std::io::Error) {
+    log::warn!("changes of the config file will not be noticed, send SIGHUP to reload: {error}");
+}
+
+async fn next(directories: &mut Option<Directories>) -> std::io::Result<Event> {
+    match directories {
+        Some(directories) => directories.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(settled: Option<Instant>) {
+    match settled {
+        Some(settled) => sleep_until(settled).await,
+        None => pending().await,
     }
 }
 
@@ -105,56 +152,6 @@ fn directories_of(names: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Identity> {
         Some((path.to_path_buf(), (metadata.dev(), metadata.ino())))
     });
     there.collect()
-}
-
-fn watch(
-    names: BTreeSet<PathBuf>,
-    directories: &BTreeMap<PathBuf, Identity>,
-    replaced: Arc<AtomicBool>,
-    changes: Sender<Duration>,
-) -> notify::Result<RecommendedWatcher> {
-    let watched: BTreeSet<PathBuf> = directories.keys().cloned().collect();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let wait = match event {
-            Ok(event) if event.need_rescan() => Some(SETTLED),
-            Ok(event) if event.paths.iter().any(|path| names.contains(path)) => {
-                let came_or_went = EventKind::is_create(&event.kind)
-                    || EventKind::is_remove(&event.kind)
-                    || matches!(event.kind, EventKind::Modify(ModifyKind::Name(_)));
-                if came_or_went && event.paths.iter().any(|path| watched.contains(path)) {
-                    replaced.store(true, Ordering::Release);
-                }
-                wait_after(event.kind)
-            }
-            Ok(_) => None,
-            Err(error) => {
-                log::warn!("watching the config file: {error}");
-                Some(SETTLED)
-            }
-        };
-        if let Some(wait) = wait {
-            // Full means that a look is due anyway.
-            let _ = changes.try_send(wait);
-        }
-    })?;
-    for directory in directories.keys() {
-        match watcher.watch(directory, RecursiveMode::NonRecursive) {
-            // Gone a moment later: that its name comes back is seen from the directory above.
-            Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => {}
-            other => other?,
-        }
-    }
-    Ok(watcher)
-}
-
-/// `None` for what changes nothing, such as our own reading.
-fn wait_after(kind: EventKind) -> Option<Duration> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(SETTLED),
-        EventKind::Access(_) => None,
-        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => Some(HALF_WRITTEN),
-        _ => Some(SETTLED),
-    }
 }
 
 /// Every name whose change can make `file` another: the file itself, each symbolic link and each directory on the way to
