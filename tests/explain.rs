@@ -182,6 +182,23 @@ fn headers_that_stand_in_a_file_are_asked_for() {
 }
 
 #[test]
+fn nothing_that_was_pasted_reaches_the_terminal_as_it_is() {
+    let asked = Asked::new("strict");
+    for line in [
+        "curl --expand-\u{1b}[31m x localhost/v1",
+        "curl localhost/v1 -H $'x-api-key: \\e[31m0123456789'",
+        "curl localhost/v1 -X $'\\e[31m'",
+        "curl $'localhost/\\e[31m'",
+        "curl localhost/v1 -H $'\\e[31m: x'",
+    ] {
+        let said = asked.explain_input(line);
+        assert!(matches!(said.code, Some(1 | 2)), "{line:?}");
+        let printed = format!("{}{}", said.text, said.errors);
+        assert!(!printed.contains('\u{1b}') && printed.contains(|char| char != '\n'), "{printed:?}");
+    }
+}
+
+#[test]
 fn a_key_in_the_query_is_told_of_however_it_gets_there() {
     let asked = Asked::new("strict");
     for words in [

@@ -228,7 +228,8 @@ fn from_variable(what: &str) -> Unreadable {
 /// What stands in a file is not read, for the explanation would then depend on where it is asked.
 fn from_elsewhere(option: &str) -> Unreadable {
     Unreadable::because(format!(
-        "curl's `{option}` takes headers or credentials from a file or a variable, which is not read here; give them with \
-         `-H`, or take the option out"
+        "curl's `{}` takes headers or credentials from a file or a variable, which is not read here; give them with \
+         `-H`, or take the option out",
+        option.escape_debug()
     ))
 }
