@@ -180,3 +180,22 @@ fn an_admin_api_that_does_not_answer_the_question_is_named() {
     assert_eq!(code, Some(1), "{report}");
     assert!(report["notes"].to_string().contains("the gateway itself was not asked: "), "{report}");
 }
+
+#[test]
+fn an_admin_api_that_is_silent_is_asked_once() {
+    let origin = Origin::start();
+    let gateway = Gateway::start(&config("strict", &origin));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, admin) =
+        (format!("http://{}", gateway.address()), format!("http://{}", silent.local_addr().unwrap()));
+    let (code, report) =
+        doctor(&[&url, "--key", &nearly(), "--admin", &admin], &[("KEYGATE_ADMIN_TOKEN", "a-token")]);
+    assert_eq!((code, text(&report, "/verdict/reason")), (Some(1), "unknown_key"), "{report}");
+    assert!(
+        has_all(&report["notes"].to_string(), &["no admin API answers at", "no answer in time"]),
+        "{report}"
+    );
+    silent.set_nonblocking(true).unwrap();
+    let asked = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(asked, 1);
+}

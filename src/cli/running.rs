@@ -1,5 +1,7 @@
 //! What `explain` and `doctor` ask a gateway that runs, through its admin API.
 
+use std::cell::OnceCell;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +18,11 @@ pub(super) const TOKEN_VARIABLE: &str = "KEYGATE_ADMIN_TOKEN";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The admin API of a gateway.
-pub(super) struct Running(AdminApi);
+pub(super) struct Running {
+    api: AdminApi,
+    /// It was not reached, and is not tried again: a silent one would be waited for with each question.
+    lost: OnceCell<NoAnswer>,
+}
 
 /// Why it does not answer the question.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,15 +50,16 @@ impl Running {
         let from_file = || admin.token.as_ref().map(|token| token.value.clone());
         let token = from_environment.map(Secret::new).or_else(from_file);
         let api = AdminApi::of(&admin, token).within(TIMEOUT);
-        Ok(Self(match url {
+        let api = match url {
             Some(url) => api.at(url)?,
             None => api,
-        }))
+        };
+        Ok(Self { api, lost: OnceCell::new() })
     }
 
     /// Whether it could be asked at all.
     pub(super) fn has_token(&self) -> bool {
-        self.0.has_token()
+        self.api.has_token()
     }
 
     /// A denial by its request id.
@@ -79,9 +86,18 @@ impl Running {
     }
 
     fn ask(&self, request: &str, content: Option<(&str, &Value)>) -> Result<Value, NoAnswer> {
-        let unreachable =
-            |error: anyhow::Error| NoAnswer::Unreachable(self.0.url(), error.root_cause().to_string());
-        match self.0.ask(request, content).map_err(unreachable)? {
+        if let Some(lost) = self.lost.get() {
+            return Err(lost.clone());
+        }
+        let unreachable = |error: anyhow::Error| {
+            let silent = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+            let why = match error.root_cause().downcast_ref::<io::Error>() {
+                Some(error) if silent.contains(&error.kind()) => "no answer in time".to_owned(),
+                _ => error.root_cause().to_string(),
+            };
+            self.lost.get_or_init(|| NoAnswer::Unreachable(self.api.url(), why)).clone()
+        };
+        match self.api.ask(request, content).map_err(unreachable)? {
             (200, json) => Ok(json),
             (404, _) => Err(NoAnswer::NotFound),
             (_, json) => {
