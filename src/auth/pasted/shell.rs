@@ -87,7 +87,8 @@ impl Reader<'_> {
     fn take(&mut self, char: char) -> ControlFlow<()> {
         match (self.quote, char) {
             (None | Some('"'), '\\') => match self.chars.next() {
-                Some('\n') => {}
+                // One at the very end joined the line to one that was not copied.
+                Some('\n') | None => {}
                 escaped => self.text.extend(iter::once('\\').chain(escaped)),
             },
             (None, '$') if self.chars.next_if_eq(&'\'').is_some() => ansi(&mut self.chars, &mut self.text),
@@ -216,6 +217,7 @@ mod tests {
             (r"$'\x41\x4' $'\u41-' $'\101' $'\U1F511' $'\q\\'", &["A\x04", "A-", "A", "\u{1f511}", "q\\"]),
             ("curl a\\\r\n  b\\\nc", &["curl", "a", "bc"]),
             ("curl a # isn't\n 'b'", &["curl", "a", "b"]),
+            ("curl a 'b' \\", &["curl", "a", "b"]),
             ("curl a#b '#'", &["curl", "a#b", "#"]),
             ("curl `\r\n a `\n b", &["curl", "a", "b"]),
             ("curl 'a';b|c&&d 'e;|&'", &["curl", "a", ";", "b", "|", "c", "&", "&", "d", "e;|&"]),
