@@ -52,7 +52,10 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::HttpBody;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::{get, patch, post, put};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -197,6 +200,15 @@ fn routes(api: Arc<Api>) -> Router {
         .fallback(async || Refusal::NotFound)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .layer(axum::middleware::from_fn(refuse_announced))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&api), guard::check))
         .with_state(api)
+}
+
+/// A body that is too large by its `Content-Length` is not waited for.
+async fn refuse_announced(request: Request, next: Next) -> Result<Response, Refusal> {
+    if request.body().size_hint().lower() > MOST_BYTES as u64 {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(next.run(request).await)
 }
