@@ -251,9 +251,8 @@ fn a_first_request_has_as_long_as_over_http1() {
     );
     let gateway = Gateway::start(&text);
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // Nothing; a part of the preface; all of it; a header section that does not end (RFC 9113 §6.10).
-    let endless = [&preface[..], b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat();
-    for start in [&b""[..], &preface[..3], &preface[..20], &preface[..], &endless[..]] {
+    // Nothing; a part of the preface; all of it. (A header section that does not end is among the hostile requests.)
+    for start in [&b""[..], &preface[..3], &preface[..20], &preface[..]] {
         let mut slow = gateway.connect();
         slow.send(start);
         slow.wait_for_close();
