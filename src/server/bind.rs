@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -65,7 +65,7 @@ impl fmt::Display for BindError {
 ///
 /// One that is left over is kept if a new one has its port on every interface, as when LAN access is switched on: what
 /// waits in its queue is not lost. Another one leaves, unless it can be reached from where no new one can: that closes
-/// here, and with it, as soon as it drains, the predecessor's.
+/// here, and with it, as soon as it drains, the predecessor's; what this machine itself could reach of it leaves in its place.
 ///
 /// # Errors
 /// The first address that cannot be bound. An optional one may be missing where the machine has no IPv6, but not
@@ -86,10 +86,16 @@ pub(super) fn bind_all(
     }
     let new: Vec<SocketAddr> = staying.iter().map(|listener| listener.address).collect();
     let left = inherited.into_iter().filter_map(|socket| BoundListener::inherited(socket).ok());
+    // One that was passed twice is taken once.
+    let left = left.filter(|old| !new.contains(&old.address));
     let (covered, others): (Vec<_>, Vec<_>) =
         left.partition(|old| new.iter().any(|&new| is_covered(old.address, new)));
     staying.extend(covered);
-    let leaving = others.into_iter().filter(|old| may_stay_a_while(old.address, &new)).collect();
+    let (mut leaving, closing): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|old| may_stay_a_while(old.address, &new));
+    let served: Vec<SocketAddr> =
+        new.iter().copied().chain(leaving.iter().map(|listener| listener.address)).collect();
+    leaving.extend(closing.iter().filter_map(|old| on_loopback(old, &new, &served)));
     Ok(Sockets { staying, leaving })
 }
 
@@ -101,6 +107,18 @@ fn is_covered(old: SocketAddr, new: SocketAddr) -> bool {
 /// Whether whoever can reach the old socket can reach a new one: the mode of the new config was chosen for those alone.
 fn may_stay_a_while(old: SocketAddr, new: &[SocketAddr]) -> bool {
     old.ip().is_loopback() || new.iter().any(|new| new.ip() == old.ip())
+}
+
+/// In place of a socket on every interface one on loopback, if the new config listens there, and that is not served anyway.
+fn on_loopback(old: &BoundListener, new: &[SocketAddr], served: &[SocketAddr]) -> Option<BoundListener> {
+    let is_alike = |ip: &IpAddr| ip.is_loopback() && ip.is_ipv4() == old.address.is_ipv4();
+    let ip = new.iter().map(SocketAddr::ip).find(is_alike)?;
+    let address = SocketAddr::new(ip, old.address.port());
+    if !old.address.ip().is_unspecified() || served.contains(&address) {
+        return None;
+    }
+    let bound = bind_beside(address, std::slice::from_ref(&old.socket));
+    bound.inspect_err(|error| log::warn!("{error}")).ok()
 }
 
 /// Takes the inherited socket with this address, or binds one.
@@ -319,9 +337,14 @@ mod tests {
         }
         let old = bind(at("127.0.0.1:0")).unwrap();
         let inherited = vec![old.socket.try_clone().unwrap()];
-        let other = free_port();
-        let bound = bind_all(&wanted(SocketAddr::from(([127, 0, 0, 1], other))), inherited).unwrap();
+        let other = wanted(SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let bound = bind_all(&other, inherited).unwrap();
         assert_eq!((bound.staying.len(), addresses(&bound.leaving)), (1, vec![old.address]));
+        let everywhere = bind(at("0.0.0.0:0")).unwrap();
+        let inherited = vec![everywhere.socket.try_clone().unwrap()];
+        let loopback = SocketAddr::from(([127, 0, 0, 1], everywhere.address.port()));
+        let bound = bind_all(&wanted(SocketAddr::from(([127, 0, 0, 1], free_port()))), inherited).unwrap();
+        assert_eq!(addresses(&bound.leaving), [loopback], "from elsewhere nobody comes in any more");
     }
 
     fn free_port() -> u16 {

@@ -132,7 +132,7 @@ pub fn run(options: Options, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Ru
     let sockets = bind::bind_all(&startup.listen, inherited.gateway)?;
     let addresses: Vec<SocketAddr> = sockets.staying.iter().map(|listener| listener.address).collect();
     let admin = admin_handles::bind(&source, startup.admin.map(|admin| admin.address), &mut inherited.admin)?;
-    let upgrade = Upgrade::prepare(&sockets.staying, admin.as_ref());
+    let upgrade = Upgrade::prepare(&sockets, admin.as_ref(), snapshot.shutdown_delay);
     let runtime = supervising_runtime()?;
     let signals = install_signals(&runtime)?;
     let metrics = Metrics::leak();

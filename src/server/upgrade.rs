@@ -13,13 +13,15 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use listenfd::ListenFd;
 use rustix::process::{Pid, Signal, getppid, kill_process};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::bind::BoundListener;
+use super::bind::{BoundListener, Sockets};
 
 /// Names the process whose sockets were passed on.
 const PREDECESSOR: &str = "KEYGATE_PREDECESSOR";
@@ -38,17 +40,26 @@ pub(super) struct Upgrade {
     program: io::Result<PathBuf>,
     /// The listening sockets, once more, each with the name that it is passed on by.
     sockets: Vec<(&'static str, TcpListener)>,
+    /// Those that are served for a while only: the next config may have them again.
+    leaving: Vec<(&'static str, TcpListener)>,
+    /// When that is over.
+    left_at: Instant,
     /// Hears how the successor ended, while there is one.
     successor: Option<oneshot::Receiver<String>>,
 }
 
 impl Upgrade {
-    /// Keeps what is needed for it.
-    pub(super) fn prepare(gateway: &[BoundListener], admin: Option<&BoundListener>) -> Self {
-        let gateway = gateway.iter().map(|listener| (GATEWAY, listener));
-        let named = gateway.chain(admin.map(|listener| (ADMIN, listener)));
-        let sockets = named.filter_map(|(name, listener)| Some((name, listener.socket.try_clone().ok()?)));
-        Self { program: program(), sockets: sockets.collect(), successor: None }
+    /// Keeps what is needed for it; those that leave do so in `leave_within`.
+    pub(super) fn prepare(gateway: &Sockets, admin: Option<&BoundListener>, leave_within: Duration) -> Self {
+        let again = |name| move |listener: &BoundListener| Some((name, listener.socket.try_clone().ok()?));
+        let sockets = gateway.staying.iter().filter_map(again(GATEWAY)).chain(admin.and_then(again(ADMIN)));
+        Self {
+            program: program(),
+            sockets: sockets.collect(),
+            leaving: gateway.leaving.iter().filter_map(again(GATEWAY)).collect(),
+            left_at: Instant::now() + leave_within,
+            successor: None,
+        }
     }
 
     /// Starts the successor; what keeps it from starting is logged.
@@ -71,33 +82,42 @@ impl Upgrade {
         let mut command = Command::new(program);
         command
             .args(std::env::args_os().skip(1))
-            .env("LISTEN_FDS", self.sockets.len().to_string())
+            .env("LISTEN_FDS", (self.sockets.len() + self.leaving.len()).to_string())
             .env_remove("LISTEN_PID")
             .env("LISTEN_FDNAMES", self.names())
             .env(PREDECESSOR, std::process::id().to_string());
         let mappings = (FIRST_DESCRIPTOR..)
-            .zip(&self.sockets)
+            .zip(self.passed())
             .map(|(child_fd, (_, socket))| Ok(FdMapping { parent_fd: socket.try_clone()?.into(), child_fd }));
         command.fd_mappings(mappings.collect::<io::Result<_>>()?).map_err(io::Error::other)?;
         let child = command.spawn()?;
         Ok((child.id(), watch(child)?))
     }
 
-    fn names(&self) -> String {
-        self.sockets.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(":")
+    fn passed(&self) -> impl Iterator<Item = &(&'static str, TcpListener)> {
+        self.sockets.iter().chain(&self.leaving)
     }
 
-    /// Waits until the successor has ended although it had not taken over.
+    fn names(&self) -> String {
+        self.passed().map(|(name, _)| *name).collect::<Vec<_>>().join(":")
+    }
+
+    /// Waits until the successor has ended although it had not taken over. What leaves is let go of meanwhile.
     pub(super) async fn failed(&mut self) -> String {
-        let Some(successor) = &mut self.successor else { return std::future::pending().await };
-        let how = successor.await.unwrap_or_else(|_| "unknown".to_owned());
-        self.successor = None;
-        how
+        if !self.leaving.is_empty() {
+            let Self { successor, left_at, .. } = self;
+            tokio::select! {
+                how = ended(successor) => return how,
+                () = tokio::time::sleep_until(*left_at) => self.leaving.clear(),
+            }
+        }
+        ended(&mut self.successor).await
     }
 
     /// Lets go of the sockets.
     pub(super) fn close_sockets(&mut self) {
         self.sockets.clear();
+        self.leaving.clear();
     }
 }
 
@@ -108,6 +128,14 @@ fn program() -> io::Result<PathBuf> {
     let named = named.and_then(|name| std::path::absolute(name).ok());
     let is_it = |name: &PathBuf| name.canonicalize().is_ok_and(|found| found == file);
     Ok(named.filter(is_it).unwrap_or(file))
+}
+
+/// Waits for the end of the successor, if there is one, which there is no more then.
+async fn ended(successor: &mut Option<oneshot::Receiver<String>>) -> String {
+    let Some(receiver) = successor else { return std::future::pending().await };
+    let how = receiver.await.unwrap_or_else(|_| "unknown".to_owned());
+    *successor = None;
+    how
 }
 
 /// Waits for the end of the successor on a thread of its own, which also spares the system a zombie.
