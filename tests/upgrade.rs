@@ -258,6 +258,26 @@ fn the_successor_is_what_the_link_leads_to_now() {
     });
 }
 
+/// A container ends with its first process.
+#[test]
+fn the_first_process_of_a_container_stays() {
+    let origin = Origin::start();
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("keygate.yaml");
+    std::fs::write(&file, config("strict", &origin)).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_keygate")]);
+    command.args(["run".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    let gateway = Gateway::run(command, directory);
+    let children = format!("/proc/{0}/task/{0}/children", gateway.program().id());
+    let first = std::fs::read_to_string(children).unwrap();
+    assert!(Command::new("kill").args(["-USR2", first.trim()]).status().unwrap().success());
+    gateway.program().wait_for_log("the refusal", |line| {
+        line.contains("not upgraded: this is the first process of its container")
+    });
+    assert!(request(gateway.address()).unwrap().starts_with("HTTP/1.1 200 "));
+}
+
 #[test]
 fn a_successor_that_cannot_start_changes_nothing() {
     let origin = Origin::start();

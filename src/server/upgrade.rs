@@ -5,6 +5,8 @@
 //! the two accepts it. Once the new process has everything that it needs, it tells the old one by SIGQUIT. If it fails
 //! before that, the old one goes on as if nothing had happened.
 //!
+//! Not as the first process of a container: that ends with it, and the successor too.
+//!
 //! The sockets go by inheritance, in systemd's protocol (sd_listen_fds(3)), so there is no control socket that another
 //! user could race for, and systemd's socket activation works as well.
 
@@ -78,6 +80,9 @@ impl Upgrade {
     }
 
     fn start_successor(&self) -> io::Result<(u32, oneshot::Receiver<String>)> {
+        if std::process::id() == 1 {
+            return Err(io::Error::other("this is the first process of its container, which ends with it"));
+        }
         let program = self.program.as_ref().map_err(|error| io::Error::other(error.to_string()))?;
         let mut command = Command::new(program);
         command
