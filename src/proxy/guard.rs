@@ -26,6 +26,12 @@ const END_TO_END: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x
 /// Refuses or normalises.
 pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(), Fault> {
     check_size(session, limits)?;
+    let raw =
+        session.as_http1().map(pingora::protocols::http::v1::server::HttpSession::get_headers_raw_bytes);
+    if let Some(raw) = &raw {
+        // Before anything is refused that keeps the connection: where the body ends, the next request begins.
+        check_framing(session.req_header(), raw)?;
+    }
     let method = &session.req_header().method;
     if *method == Method::CONNECT || *method == Method::TRACE {
         if *method == Method::CONNECT {
@@ -35,11 +41,8 @@ pub(super) fn check(session: &mut Session, limits: &RequestLimits) -> Result<(),
         let health = path(session.req_header()) == HEALTH_PATH;
         return Err(Fault::MethodNotAllowed(if health { reply::HEALTH_METHODS } else { METHODS }));
     }
-    let raw =
-        session.as_http1().map(pingora::protocols::http::v1::server::HttpSession::get_headers_raw_bytes);
     if let Some(raw) = &raw {
         check_target(session.req_header_mut(), raw)?;
-        check_framing(session.req_header(), raw)?;
     } else if session.req_header().raw_path().first() != Some(&b'/')
         && *session.req_header().raw_path() != *b"*"
     {
@@ -209,7 +212,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
