@@ -88,7 +88,8 @@ impl Fault {
             (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Self::BodyTooSlow),
             (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed_body(error) => {
                 Some(Self::BadRequest(
-                    "The chunked body is malformed: a length that is none, or a line that does not end with CR LF.",
+                    "The chunked body is malformed: a length that is none, a line that does not end with CR LF, or a trailer that \
+                     is no field.",
                 ))
             }
             // The client is gone, or too slow to take an answer.

@@ -44,6 +44,7 @@ mod websocket;
 
 pub use ctx::Ctx;
 pub use fault::MalformedChunks;
+pub use guard::is_token_byte;
 pub use reply::unreadable as answer_to_unreadable;
 pub use unreadable::{is_hopeless, make_readable};
 

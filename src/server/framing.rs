@@ -8,7 +8,7 @@ use std::io;
 
 use memchr::memchr;
 
-use crate::proxy::{MalformedChunks, arrival};
+use crate::proxy::{MalformedChunks, arrival, is_token_byte};
 
 /// The request that is under way on a connection.
 #[derive(Debug, Default)]
@@ -130,7 +130,8 @@ enum Chunk {
     DataLf,
     /// The trailer section, at the begin of a line.
     TrailerLine,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     /// The LF of the empty line at the end.
     LastLf,
@@ -189,14 +190,15 @@ impl Chunk {
             (Self::Size { digits: 0, .. }, _) => return None,
             (Self::Size { size, .. }, b';' | b' ' | b'\t') => Self::Extension { size },
             (Self::Size { size, .. } | Self::Extension { size }, b'\r') => Self::SizeLf { size },
-            (Self::Extension { .. }, _) if may_stand_in_a_field(byte) => self,
+            (Self::Extension { .. } | Self::TrailerValue, _) if may_stand_in_a_field(byte) => self,
             (Self::SizeLf { size: 0 } | Self::TrailerLf, b'\n') => Self::TrailerLine,
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::default(),
             (Self::TrailerLine, b'\r') => Self::LastLf,
-            (Self::Trailer, b'\r') => Self::TrailerLf,
-            (Self::TrailerLine | Self::Trailer, _) if may_stand_in_a_field(byte) => Self::Trailer,
+            (Self::TrailerName, b':') => Self::TrailerValue,
+            (Self::TrailerLine | Self::TrailerName, _) if is_token_byte(byte) => Self::TrailerName,
+            (Self::TrailerValue, b'\r') => Self::TrailerLf,
             (Self::LastLf, b'\n') => Self::Over,
             _ => return None,
         })
@@ -298,6 +300,11 @@ mod tests {
             "0\r\na: b\n\r\n",
             "0\r\na: b\rc\r\n\r\n",
             "0\r\n\rGET / HTTP/1.1\r\n",
+            "0\r\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\nabc\r\n\r\n",
+            "0\r\na: b\r\n c\r\n\r\n",
+            "0\r\na : b\r\n\r\n",
+            "0\r\n: b\r\n\r\n",
         ] {
             assert_eq!(own(malformed), None, "{malformed:?}");
         }
