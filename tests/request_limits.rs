@@ -142,6 +142,8 @@ fn what_is_no_request_gets_an_answer_that_says_so() {
     let gateway = Gateway::start(&config("strict", &origin));
     let head = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n");
     let twice = "Host: localhost\r\n";
+    let mut a_mebibyte = head("/v1/messages") + "a: ";
+    a_mebibyte.extend(std::iter::repeat_n('a', (1 << 20) - a_mebibyte.len()));
     for (bytes, status, word) in [
         (format!("{}no colon\r\n\r\n", head("/v1/messages")), 400, "no colon"),
         (format!("{}a: \u{7f}\r\n\r\n", head("/v1/messages")), 400, "control character"),
@@ -151,6 +153,7 @@ fn what_is_no_request_gets_an_answer_that_says_so() {
         (format!("{}{twice}\r\n", head("/v1/messages")), 400, "`Host` stands on more"),
         (format!("{}{}\r\n", head("/v1/messages"), "a: 1\r\n".repeat(300)), 431, "request_limits"),
         (format!("{}{}\r\n", head("/v1/messages"), "a: 1234567890\r\n".repeat(1000)), 431, "request_limits"),
+        (a_mebibyte, 431, "request_limits"),
         (format!("{}\r\n", head(&format!("/v1/messages?{}", "a".repeat(70_000)))), 414, "request_limits"),
     ] {
         let response = gateway.exchange(&bytes);

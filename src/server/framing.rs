@@ -56,7 +56,7 @@ enum Line {
 
 /// What Pingora reads of a header section.
 const MOST_LINES: usize = 256;
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = (1 << 20) - 1;
 
 impl HeaderSection {
     /// Goes on behind what was looked at before. How many of these bytes belong to the section: all, unless it ends among them, behind
