@@ -273,6 +273,11 @@ fn a_client_that_waits_for_100_continue_gets_it_from_the_upstream() {
     client.send("hello");
     let response = client.response();
     assert_eq!((response.status, response.body.as_slice()), (200, &b"5"[..]));
+    assert_eq!(response.header("connection"), Some("keep-alive"), "it may ask again");
+    client.send(head(KEY));
+    assert!(client.read_head().starts_with("HTTP/1.1 100 "));
+    client.send("hello");
+    assert_eq!(client.response().status, 200);
     let refused = gateway.exchange(head("sk-wrong"));
     assert_eq!(refused.status, 401, "no content is asked for in vain");
 }

@@ -216,6 +216,10 @@ impl ProxyHttp for Gateway {
             // The stop came while the request was under way, and the client has to know that it is the last one here.
             session.set_keepalive(None);
         }
+        // Pingora would close for any response that overtakes the body, and `100 Continue` always does.
+        let is_interim =
+            response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS;
+        session.set_close_on_response_before_downstream_finish(!is_interim);
         headers::suit_http10(session, response);
         notes::answered(response, ctx);
         Ok(())
