@@ -126,9 +126,14 @@ fn a_path_that_can_be_read_in_two_ways_reaches_no_upstream() {
     let origin = Origin::start();
     let gateway = gateway(
         &origin,
-        "  - {path_prefix: /, upstream: o}\n  - {path_prefix: /models, encoded_slashes: true, upstream: o}",
+        "  - {path_prefix: /, upstream: o}\n  - {path_prefix: /models, encoded_slashes: true, upstream: o}\n  \
+         - {path_prefix: /caf%C3%A9, upstream: o}",
     );
     for path in [
+        "/%6dodels",
+        "/model%73/x",
+        "/caf%c3%a9",
+        "/c%61f%C3%A9/x",
         "//",
         "/v1//x",
         "/v1/../admin",
@@ -147,9 +152,18 @@ fn a_path_that_can_be_read_in_two_ways_reaches_no_upstream() {
         assert_eq!((response.status, response.error_code()), (400, Some("ambiguous_path")), "{path}");
     }
     assert!(origin.received().is_empty());
-    for path in
-        ["/v1/", "/...", "/a.b/..c", "/v1/%252e%252e/x", "/%20", "/v1/x:generate", "/models/org%2Fname"]
-    {
+    for path in [
+        "/v1/",
+        "/...",
+        "/a.b/..c",
+        "/v1/%252e%252e/x",
+        "/%20",
+        "/v1/x:generate",
+        "/models/org%2Fname",
+        "/v1/ft%3A%61",
+        "/models/%61",
+        "/caf%C3%A9/x",
+    ] {
         assert_eq!(send(&gateway, &format!("GET {path}?/../x//%2f"), "localhost", "").status, 200, "{path}");
         let line = origin.received().last().unwrap().head.lines().next().unwrap().to_owned();
         assert_eq!(line, format!("GET {path}?/../x//%2f HTTP/1.1"), "not a byte is changed");
@@ -179,6 +193,7 @@ fn a_route_that_cannot_be_is_refused_at_its_line() {
         ("path_prefix: /a, strip_prefix: true, rewrite_path: /b", "exclude each other"),
         ("path_prefix: /a, rewrite_prefix: b", "`b` does not start with `/`"),
         ("path_prefix: /a/../b", "is a path that is refused"),
+        ("path_prefix: /%61/caf%c3%a9", "write `/a/caf%C3%A9`"),
         ("path_prefix: /a, host: '*.*.x'", "`*.*.x` is no host name"),
         ("path_prefix: /a, request_headers: {set: {x-api-key: x}}", "`x-api-key` carries a credential"),
         ("path_prefix: /a, response_headers: {remove: [content-length]}", "`content-length` is set by"),

@@ -36,7 +36,7 @@ pub use listen::{AdminListen, Exposure, ListenAddress, Startup, TlsStartup};
 pub use mode::{AuthMode, EffectiveMode};
 pub use routes::{
     Ambiguity, Asked, Conditions, HeaderChanges, HostMatch, InsertError, Rewrite, RouteId, RouteMatch,
-    RouteSpec, RouteTable, RouteTimeouts, UpstreamId, ambiguity,
+    RouteSpec, RouteTable, RouteTimeouts, UpstreamId, ambiguity, normalized,
 };
 pub use upstreams::{
     Balance, CheckRule, ClientCertificate, EjectionRule, HashBy, HttpCheck, PeerAddress, PeerSpec, Protocol,

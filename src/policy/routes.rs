@@ -8,7 +8,7 @@ mod ambiguity;
 mod index;
 mod rules;
 
-pub use ambiguity::{Ambiguity, ambiguity};
+pub use ambiguity::{Ambiguity, ambiguity, normalized};
 pub use rules::{Conditions, HeaderChanges, Rewrite, RouteTimeouts};
 
 use std::cmp::Reverse;

@@ -11,7 +11,7 @@ use crate::auth::explain::query_holds_key;
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, HeaderSet, Permit};
 use crate::clock;
 use crate::limit::{Counted, Exceeded};
-use crate::policy::{Ambiguity, Asked, ambiguity};
+use crate::policy::{Ambiguity, Asked, ambiguity, normalized};
 use crate::telemetry::denial_records::Refused;
 
 /// `Ok(true)` if the request has been answered here.
@@ -52,7 +52,7 @@ pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx
     if let Err(deny) = authorize(ctx, &facts, now) {
         return refuse(gateway, session, ctx, deny, now).await;
     }
-    if !means_one_thing(facts.path, ctx) {
+    if !means_one_thing(&asked, ctx) {
         return fault_reply(session, ctx, Fault::AmbiguousPath).await;
     }
     if let Err(fault) = guard::check_length(request, ctx.most_body_bytes()) {
@@ -139,13 +139,17 @@ async fn too_much(session: &mut Session, ctx: &Ctx, exceeded: Exceeded) -> Resul
     Ok(true)
 }
 
-/// The route was found by the path as it is forwarded, so that path must mean the same to everyone.
-fn means_one_thing(path: &[u8], ctx: &Ctx) -> bool {
-    match ambiguity(path) {
+/// The route was found by the path as it is forwarded, so that path must mean the same to everyone: a server that decodes it
+/// must not see one of another route.
+fn means_one_thing(asked: &Asked<'_>, ctx: &Ctx) -> bool {
+    let may_pass = match ambiguity(asked.path) {
         None => true,
         Some(Ambiguity::Structure) => false,
         Some(Ambiguity::EncodedSlash) => ctx.route().is_some_and(|route| route.encoded_slashes),
-    }
+    };
+    let leads_here =
+        |path: Vec<u8>| ctx.live.policy.routes.find(&Asked { path: &path, ..*asked }) == ctx.route;
+    may_pass && normalized(asked.path).is_none_or(leads_here)
 }
 
 async fn fault_reply(session: &mut Session, ctx: &Ctx, fault: Fault) -> Result<bool> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::is_host;
 use super::route_rules::{compile_changes, compile_conditions, compile_rewrite, compile_timeouts};
 use crate::config::{self, Config};
-use crate::policy::routes::{HostMatch, InsertError, RouteMatch, RouteSpec, RouteTable, UpstreamId};
+use crate::policy::routes::{
+    HostMatch, InsertError, RouteMatch, RouteSpec, RouteTable, UpstreamId, normalized,
+};
 use crate::policy::upstreams::is_host_name;
 use crate::problem::{FieldPath, Problem, did_you_mean};
 
@@ -161,6 +163,12 @@ fn compile_match(route: &config::Route, path: &FieldPath, problems: &mut Vec<Pro
     };
     if let Some((what, help)) = wrong_path(text) {
         problems.push(Problem::error(path.field(field), format!("`{text}` {what}")).with_help(help));
+        return None;
+    }
+    if let Some(normal) = normalized(text.as_bytes()) {
+        let what = format!("`{text}` encodes what needs no encoding, or not as paths are compared");
+        let normal = String::from_utf8_lossy(&normal);
+        problems.push(Problem::error(path.field(field), what).with_help(format!("write `{normal}`")));
         return None;
     }
     if text == "/healthz" && route.path.is_some() {

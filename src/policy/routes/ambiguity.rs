@@ -36,6 +36,31 @@ pub fn ambiguity(path: &[u8]) -> Option<Ambiguity> {
     decoded.slash.then_some(Ambiguity::EncodedSlash)
 }
 
+/// The path as it is compared (RFC 3986 §6.2.2): what may stand as it is stands so, all else is `%XX`. Slashes stay as they are
+/// written. `None` where it is written like that already, as nearly all are.
+pub fn normalized(path: &[u8]) -> Option<Vec<u8>> {
+    if path.iter().all(|&byte| byte == b'/' || is_pchar(byte)) {
+        return None;
+    }
+    let mut normal = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&first, tail)) = rest.split_first() {
+        let encoded = (first == b'%').then(|| tail.get(..2)).flatten().and_then(hex);
+        rest = if encoded.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
+        match encoded.unwrap_or(first) {
+            byte if is_pchar(byte) => normal.push(byte),
+            byte @ (b'/' | b'%') if encoded.is_none() => normal.push(byte),
+            byte => normal.extend(format!("%{byte:02X}").bytes()),
+        }
+    }
+    (normal != path).then_some(normal)
+}
+
+/// What may stand in a segment (RFC 3986 §3.3), not encoded.
+fn is_pchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+}
+
 struct Decoded {
     bytes: Vec<u8>,
     /// A `/` or `\` was encoded.
@@ -113,6 +138,23 @@ mod tests {
             "*",
         ] {
             assert_eq!(ambiguity(path.as_bytes()), None, "{path}");
+        }
+    }
+    #[test]
+    fn one_path_is_compared_in_one_way() {
+        for (path, normal) in [
+            ("/%61dmin", "/admin"),
+            ("/ft%3Agpt", "/ft:gpt"),
+            ("/%c3%a9%20", "/%C3%A9%20"),
+            ("/\u{e9}\"", "/%C3%A9%22"),
+            ("/org%2fname", "/org%2Fname"),
+            ("/%7e%", "/~%"),
+        ] {
+            assert_eq!(normalized(path.as_bytes()).as_deref(), Some(normal.as_bytes()), "{path}");
+            assert_eq!(normalized(normal.as_bytes()), None, "{normal}");
+        }
+        for path in ["/", "*", "/v1/models/a:b", "/%zz", "/100%", "/%2561"] {
+            assert_eq!(normalized(path.as_bytes()), None, "{path}");
         }
     }
 }
