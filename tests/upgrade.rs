@@ -232,6 +232,7 @@ fn a_stop_of_both_leaves_the_streams_of_the_one_before_their_time() {
     stream.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.read_head();
     let _successor = upgrade(&gateway, gateway.program().id());
+    gateway.program().wait_for_log("the drain", |line| line.contains("stopping: 1 requests in flight"));
     gateway.signal("TERM");
     gateway.program().wait_for_log("the stop", |line| line.contains("this process drains already"));
     sender.send(()).unwrap();
