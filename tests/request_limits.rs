@@ -1,5 +1,7 @@
 //! How large a request may be, and how slow.
 
+use std::io::Write;
+
 use crate::support::{Gateway, KEY, Origin, Response, config};
 
 fn limited(origin: &Origin, limits: &str) -> Gateway {
@@ -115,6 +117,25 @@ fn a_client_that_falls_silent_in_its_body_is_told_so() {
     ));
     assert_eq!(outcome(&client.response()), (408, Some("body_timeout")));
     assert!(origin.received().is_empty());
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_cut_off() {
+    let (gone, upstream) = std::sync::mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::answering(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let part = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
+        // Until the gateway lets go: more than all buffers on the way hold.
+        let ended = (0..10_000).find_map(|_| stream.write_all(&part).err());
+        gone.lock().unwrap().send(ended.is_some()).unwrap();
+        Ok(())
+    });
+    let gateway = limited(&origin, "send_timeout: 300ms");
+    let mut client = gateway.connect();
+    client.send(format!("GET / HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n"));
+    client.read_head();
+    assert!(upstream.recv_timeout(std::time::Duration::from_secs(30)).unwrap(), "the upstream is let go too");
 }
 
 #[test]

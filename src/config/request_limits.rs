@@ -28,6 +28,9 @@ pub struct RequestLimits {
     /// The slowest average rate of a body, per second, once it has taken 10 seconds; a slower one is answered 408.
     #[serde(deserialize_with = "units::size::<0, { 1 << 30 }, _>")]
     pub body_min_rate: Size,
+    /// How long a client may take nothing of an answer while there is more of it than fits in the buffers on the way; then it is cut off.
+    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
+    pub send_timeout: Span,
 }
 
 impl Default for RequestLimits {
@@ -39,6 +42,7 @@ impl Default for RequestLimits {
             body: Size(1024 * 1024 * 1024),
             body_timeout: Span::seconds(30),
             body_min_rate: Size(256),
+            send_timeout: Span::seconds(60),
         }
     }
 }

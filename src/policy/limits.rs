@@ -17,6 +17,8 @@ pub struct RequestLimits {
     pub largest_body_bytes: u64,
     /// How long a client may be silent in a body.
     pub body_timeout: Duration,
+    /// Without anything of an answer taken.
+    pub send_timeout: Duration,
     /// Bytes a second that a body must come with, once it has taken a while.
     pub body_min_rate: u64,
 }

@@ -18,6 +18,8 @@ use crate::telemetry::denial_records::Refused;
 pub(super) async fn request_filter(gateway: &Gateway, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
     ctx.request_id = request_id::of(&session.req_header().headers);
     limit_keepalive(gateway, session, ctx);
+    // Else who reads nothing of an answer keeps it, its connection and the upstream's for ever.
+    session.set_write_timeout(Some(ctx.live.policy.request_limits.send_timeout));
     let checked = client::identify(session, ctx)
         .and_then(|()| guard::check(session, &ctx.live.policy.request_limits))
         .and_then(|()| browsers::check_local(session.req_header(), &ctx.live.policy));

@@ -3,13 +3,21 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::policy::ListenAddress;
 
 /// Connections that the kernel holds while every thread is busy; it lowers this to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+/// A client that says nothing is looked for after so long, again after so long, so often: 2 min in all.
+const PROBES: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// How long what was sent to it may stay unconfirmed (RFC 5482).
+#[cfg(target_os = "linux")]
+const UNCONFIRMED: Duration = Duration::from_secs(120);
 
 /// A socket that listens already.
 #[derive(Debug)]
@@ -189,16 +197,31 @@ fn bind_sharing(address: SocketAddr, share_port: bool) -> Result<BoundListener, 
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
+        find_the_vanished(&SockRef::from(&socket))?;
         let socket = TcpListener::from(socket);
         Ok(BoundListener { address: socket.local_addr()?, socket })
     };
     listen().map_err(|error| BindError { address, holders: holders(&error, address), error })
 }
 
+/// Lets TCP look whether the clients are still there, and give up on those that confirm nothing. What is accepted has it
+/// from its listener, so it costs no connection a system call.
+fn find_the_vanished(listener: &SockRef<'_>) -> io::Result<()> {
+    let (idle, every, times) = PROBES;
+    let probes = TcpKeepalive::new().with_time(idle).with_interval(every).with_retries(times);
+    listener.set_tcp_keepalive(&probes)?;
+    #[cfg(target_os = "linux")]
+    listener.set_tcp_user_timeout(Some(UNCONFIRMED))?;
+    Ok(())
+}
+
 impl BoundListener {
     /// One that listens already.
     fn inherited(socket: TcpListener) -> Result<Self, BindError> {
-        let ready = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let ready = socket
+            .set_nonblocking(true)
+            .and_then(|()| find_the_vanished(&SockRef::from(&socket)))
+            .and_then(|()| socket.local_addr());
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         match ready {
             Ok(address) => Ok(Self { address, socket }),
@@ -270,6 +293,24 @@ fn processes_listening_on(_: SocketAddr) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accepted_connections_are_looked_after_however_their_listener_came() {
+        let bound = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+        for listener in [bound, BoundListener::inherited(plain).unwrap()] {
+            let client = std::net::TcpStream::connect(listener.address).unwrap();
+            listener.socket.set_nonblocking(false).unwrap();
+            let (accepted, _) = listener.socket.accept().unwrap();
+            let accepted = SockRef::from(&accepted);
+            assert!(accepted.keepalive().unwrap());
+            assert_eq!(accepted.tcp_keepalive_time().unwrap(), PROBES.0);
+            assert_eq!(accepted.tcp_keepalive_interval().unwrap(), PROBES.1);
+            assert_eq!(accepted.tcp_keepalive_retries().unwrap(), PROBES.2);
+            assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(UNCONFIRMED));
+            drop(client);
+        }
+    }
 
     #[test]
     fn a_taken_port_names_its_holder() {

@@ -15,6 +15,7 @@ pub(super) fn request_limits(config: &Config) -> RequestLimits {
         body_bytes: limits.body.0,
         largest_body_bytes: of_routes.map(|size| size.0).fold(limits.body.0, u64::max),
         body_timeout: limits.body_timeout.0,
+        send_timeout: limits.send_timeout.0,
         body_min_rate: limits.body_min_rate.0,
     }
 }
