@@ -231,7 +231,7 @@ fn count(stream: &mut TcpStream, first: &[u8]) -> std::io::Result<()> {
         }
     }
     let answer = counted.to_string();
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{answer}", answer.len())
 }
 
 fn gateway_before(address: SocketAddr) -> Gateway {
