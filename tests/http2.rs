@@ -327,3 +327,30 @@ fn a_body_that_nobody_wants_any_more_is_not_waited_for() {
     let line = wait_for_line(&gateway, "\"status\":413");
     assert!(line.contains("\"bytes_in\":4,\"bytes_out\":2,"), "{line}");
 }
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_cut_off() {
+    let origin = Origin::answering(|_, stream| {
+        let answer =
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n".as_slice(), &[b'x'; 1_000_000]].concat();
+        std::io::Write::write_all(stream, &answer)
+    });
+    let text = with_h2c(&config("off", &origin));
+    let text = text.replacen("proxy:\n", "proxy:\n  request_limits: {send_timeout: 300ms}\n", 1);
+    let gateway = Gateway::start(&text);
+    with_client(&gateway, async |mut sender| {
+        let get = Request::get(format!("http://{}/", gateway.address())).body(()).unwrap();
+        let (answer, _) = sender.send_request(get, true).unwrap();
+        let mut content = answer.await.unwrap().into_body();
+        // Its window is used up, and it never gives more.
+        let mut taken = 0;
+        let end = loop {
+            match content.data().await.unwrap() {
+                Ok(part) => taken += part.len(),
+                Err(error) => break error,
+            }
+        };
+        assert!(end.is_reset() && end.is_remote(), "{end}");
+        assert_eq!(taken, 65_535, "what the window allowed");
+    });
+}
