@@ -1,5 +1,7 @@
 //! Binds the listening sockets before anything is served, so that a taken port is an error with a name in it.
 
+mod holders;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use self::holders::holders;
 use crate::policy::ListenAddress;
 
 /// Connections that the kernel holds while every thread is busy; it lowers this to `net.core.somaxconn`.
@@ -241,53 +244,6 @@ impl BindError {
 /// The number of EAFNOSUPPORT, for which the standard library has no name.
 const fn libc_eafnosupport() -> i32 {
     if cfg!(target_os = "linux") { 97 } else { 47 }
-}
-
-fn holders(error: &io::Error, address: SocketAddr) -> Vec<String> {
-    if error.kind() == io::ErrorKind::AddrInUse { processes_listening_on(address) } else { Vec::new() }
-}
-
-/// Who listens there, as far as this user may see.
-#[cfg(target_os = "linux")]
-fn processes_listening_on(address: SocketAddr) -> Vec<String> {
-    use procfs::net::{TcpState, tcp, tcp6};
-    use procfs::process::{FDTarget, all_processes};
-
-    let in_the_way = |other: SocketAddr| {
-        other.port() == address.port()
-            && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
-    };
-    let sockets: Vec<u64> = [tcp(), tcp6()]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.state == TcpState::Listen && in_the_way(entry.local_address))
-        .map(|entry| entry.inode)
-        .collect();
-    let holds_one = |process: &procfs::process::Process| {
-        process.fd().is_ok_and(|descriptors| {
-            descriptors.flatten().any(
-                |descriptor| matches!(descriptor.target, FDTarget::Socket(inode) if sockets.contains(&inode)),
-            )
-        })
-    };
-    all_processes()
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(holds_one)
-        .map(|process| {
-            let name = process.stat().map_or_else(|_| "?".to_owned(), |stat| stat.comm);
-            format!("`{name}` (pid {})", process.pid)
-        })
-        .take(8)
-        .collect()
-}
-
-/// Other systems tell nobody who listens.
-#[cfg(not(target_os = "linux"))]
-fn processes_listening_on(_: SocketAddr) -> Vec<String> {
-    Vec::new()
 }
 
 #[cfg(test)]
