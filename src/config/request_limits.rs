@@ -28,8 +28,8 @@ pub struct RequestLimits {
     /// The slowest average rate of a body, per second, once it has taken 10 seconds; a slower one is answered 408.
     #[serde(deserialize_with = "units::size::<0, { 1 << 30 }, _>")]
     pub body_min_rate: Size,
-    /// How long a client may take nothing of an answer while there is more of it than fits in the buffers on the way; then it is cut off.
-    #[serde(deserialize_with = "units::span::<1, { 24 * units::HOUR }, _>")]
+    /// How long a client may take nothing of an answer while there is more of it than fits in the buffers on the way; then it is cut off. TCP gives up such a client after 2 minutes by itself, so it cannot be longer.
+    #[serde(deserialize_with = "units::span::<1, { 2 * units::MINUTE }, _>")]
     pub send_timeout: Span,
 }
 

@@ -68,7 +68,9 @@ impl JsonSchema for Span {
 }
 
 /// Milliseconds.
-pub(super) const HOUR: u64 = 60 * 60 * 1000;
+pub(super) const MINUTE: u64 = 60 * 1000;
+/// Milliseconds.
+pub(super) const HOUR: u64 = 60 * MINUTE;
 
 /// Reads a duration of at least `MIN` and at most `MAX` milliseconds.
 pub(super) fn span<'de, const MIN: u64, const MAX: u64, D: Deserializer<'de>>(

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 65_535;
 /// A client that says nothing is looked for after so long, again after so long, so often: 2 min in all.
 const PROBES: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
 
-/// How long what was sent to it may stay unconfirmed (RFC 5482).
+/// How long what was sent to it may stay unconfirmed, or not be taken (RFC 5482); `send_timeout` may be no longer.
 #[cfg(target_os = "linux")]
 const UNCONFIRMED: Duration = Duration::from_secs(120);
 

@@ -104,6 +104,11 @@ fn numbers_out_of_every_range_are_refused() {
         let found = headline(format!("proxy: {{port: {number}}}"));
         assert_eq!(found, "k.yaml:1:15: error: expected a number from 1 to 65535");
     }
+    assert_eq!(
+        headline("proxy: {request_limits: {send_timeout: 3min}}"),
+        "k.yaml:1:40: error: expected a duration from 1ms to 2m",
+        "TCP would not wait so long"
+    );
     for number in ["18446744073709551616", "-9223372036854775809"] {
         assert_eq!(
             problem(format!("proxy: {{port: {number}}}")),
