@@ -98,7 +98,7 @@ fn set_host(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
 
 /// Takes back what only the gateway may say, and names the request.
 pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    while let Some(name) = own_name(&response.headers) {
+    for name in names(&response.headers, is_own) {
         response.remove_header(&name);
     }
     if let Some(route) = ctx.route() {
@@ -115,13 +115,18 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
 
 /// What only the gateway may say stands in no trailer either.
 pub(super) fn prepare_trailers(trailers: &mut HeaderMap) {
-    while let Some(name) = own_name(trailers) {
+    for name in names(trailers, is_own) {
         trailers.remove(&name);
     }
 }
 
-fn own_name(headers: &HeaderMap) -> Option<HeaderName> {
-    headers.keys().find(|name| name.as_str().starts_with(OWN_PREFIX)).cloned()
+/// The names of these fields, to remove them: in most messages none, which takes no allocation.
+fn names(headers: &HeaderMap, are_meant: impl Fn(&str) -> bool) -> Vec<HeaderName> {
+    headers.keys().filter(|name| are_meant(name.as_str())).cloned().collect()
+}
+
+fn is_own(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX)
 }
 
 /// HTTP/1.0 knows no chunks (RFC 9112 §6.1): a body of unknown length ends with the connection.
@@ -163,8 +168,7 @@ fn holds_key(policy: &Snapshot, headers: &HeaderMap, name: &HeaderName) -> bool 
 /// Removes what a client may not say: the gateway's own family, aliases of fields that count, and where the request
 /// came by no trusted proxy, what only one of those may say.
 fn remove_reserved(request: &mut RequestHeader, by_trusted: bool) {
-    while let Some(name) = request.headers.keys().find(|name| is_reserved(name.as_str(), by_trusted)).cloned()
-    {
+    for name in names(&request.headers, |name| is_reserved(name, by_trusted)) {
         request.remove_header(&name);
     }
 }
@@ -172,17 +176,17 @@ fn remove_reserved(request: &mut RequestHeader, by_trusted: bool) {
 fn is_reserved(name: &str, by_trusted: bool) -> bool {
     let of_proxies = |name: &str| name.starts_with(OF_PROXIES_PREFIX) || OF_PROXIES.contains(&name);
     if !name.contains('_') {
-        return name.starts_with(OWN_PREFIX) || (!by_trusted && of_proxies(name));
+        return is_own(name) || (!by_trusted && of_proxies(name));
     }
     let meant = name.replace('_', "-");
-    meant.starts_with(OWN_PREFIX) || NO_ALIAS.contains(&meant.as_str()) || of_proxies(&meant)
+    is_own(&meant) || NO_ALIAS.contains(&meant.as_str()) || of_proxies(&meant)
 }
 
 /// Some servers read `_` as `-`, or `-` as `_`: what a client writes so must not stand beside what the gateway sets.
 pub(super) fn remove_aliases(request: &mut RequestHeader, field: &HeaderName) {
     let is_alias =
         |name: &str| name != field.as_str() && name.replace('_', "-") == field.as_str().replace('_', "-");
-    while let Some(name) = request.headers.keys().find(|name| is_alias(name.as_str())).cloned() {
+    for name in names(&request.headers, is_alias) {
         request.remove_header(&name);
     }
 }
