@@ -1,21 +1,14 @@
 //! `Fault`: what can go wrong with a request that is not the caller's key. A closed enum; code, status and message
 //! stand side by side.
 
-use std::{fmt, io};
+use std::io;
 
 use pingora::{Error, ErrorSource, ErrorType};
 
 /// What a connection says that finds no body in chunks where there should be one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the chunked body is malformed")]
 pub struct MalformedChunks;
-
-impl std::error::Error for MalformedChunks {}
-
-impl fmt::Display for MalformedChunks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the chunked body is malformed")
-    }
-}
 
 /// Why the gateway itself answers an error other than a refused key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
