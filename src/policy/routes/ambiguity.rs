@@ -50,7 +50,7 @@ pub fn normalized(path: &[u8]) -> Option<Vec<u8>> {
         match encoded.unwrap_or(first) {
             byte if is_pchar(byte) => normal.push(byte),
             byte @ (b'/' | b'%') if encoded.is_none() => normal.push(byte),
-            byte => normal.extend(format!("%{byte:02X}").bytes()),
+            byte => normal.extend([b'%', hex_digit(byte >> 4), hex_digit(byte & 0xf)]),
         }
     }
     (normal != path).then_some(normal)
@@ -81,6 +81,11 @@ fn decode(path: &[u8]) -> Decoded {
         decoded.bytes.push(byte.unwrap_or(first));
     }
     decoded
+}
+
+/// RFC 3986 §2.1 wants upper case.
+const fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'A' + nibble - 10 }
 }
 
 fn hex(digits: &[u8]) -> Option<u8> {
@@ -140,6 +145,7 @@ mod tests {
             assert_eq!(ambiguity(path.as_bytes()), None, "{path}");
         }
     }
+
     #[test]
     fn one_path_is_compared_in_one_way() {
         for (path, normal) in [
