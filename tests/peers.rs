@@ -273,6 +273,7 @@ fn without_a_budget_nothing_is_repeated() {
 #[test]
 fn after_its_time_nothing_is_repeated() {
     let late = Origin::answering(|_, stream| {
+        // The time itself is what is tested: longer than `within`, however quick the machine.
         std::thread::sleep(Duration::from_millis(50));
         write!(stream, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
     });
