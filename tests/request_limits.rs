@@ -192,11 +192,16 @@ fn what_is_no_request_gets_an_answer_that_says_so() {
         assert_eq!(body["request_id"].as_str(), response.header("x-request-id"));
         assert!(body["error"]["message"].as_str().unwrap().contains(word), "{begin:?}: {body}");
     }
-    // A TLS handshake, with no line that ends.
-    let nothing = gateway.exchange("\u{16}\u{3}\u{1}");
-    assert_eq!(outcome(&nothing), (400, Some("bad_request")));
+    // A TLS handshake, with no line that ends; a line of another protocol, after which the client waits.
+    for begin in ["\u{16}\u{3}\u{1}", "PING\r\n"] {
+        let nothing = gateway.exchange(begin);
+        assert_eq!(outcome(&nothing), (400, Some("bad_request")));
+    }
     assert!(origin.received().is_empty());
-    gateway.program().wait_for_log("a warning", |line| line.contains("sent what is no request of HTTP"));
+    let line = gateway
+        .program()
+        .wait_for_log("a warning", |line| line.contains("127.0.0.1 sent what is no request of HTTP ("));
+    assert!(line.contains("A field line has no colon;"), "the first is named: {line}");
 }
 
 #[test]

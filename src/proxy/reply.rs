@@ -87,10 +87,19 @@ pub(super) async fn fault(session: &mut Session, fault: Fault, ctx: &Ctx) -> Res
     write(session, &Answer { error, extra: extra.as_slice() }, ctx).await
 }
 
-/// The answer to what is no request, in place of the one that Pingora wrote: a head and a body, after which the connection is
-/// closed. `first` are the first bytes that the client sent; the header section `is_too_large` if it is more than Pingora
-/// reads.
-pub fn unreadable(first: &[u8], is_too_large: bool, pingoras: &[u8]) -> Vec<u8> {
+/// What is said to a client that sent no request.
+pub struct AnswerToUnreadable {
+    /// A head and a body, after which the connection is closed.
+    pub bytes: Vec<u8>,
+    /// What is wrong, in a sentence.
+    pub message: &'static str,
+    /// Its `x-request-id`.
+    pub request_id: String,
+}
+
+/// The answer to what is no request, in place of the one that Pingora wrote. `first` are the first bytes that the client sent;
+/// the header section `is_too_large` if it is more than Pingora reads.
+pub fn unreadable(first: &[u8], is_too_large: bool, pingoras: &[u8]) -> AnswerToUnreadable {
     let path = unreadable::target(first).split('?').next().unwrap_or_default();
     let fault = unreadable::fault(first, is_too_large);
     let id = request_id::of(&HeaderMap::new());
@@ -103,7 +112,11 @@ pub fn unreadable(first: &[u8], is_too_large: bool, pingoras: &[u8]) -> Vec<u8> 
         "HTTP/1.1 {status}\r\n{date}content-type: application/json\r\ncontent-length: {length}\r\n\
          cache-control: no-store\r\nx-keygate-error: {code}\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n"
     );
-    [head.as_bytes(), &body].concat()
+    AnswerToUnreadable {
+        bytes: [head.as_bytes(), &body].concat(),
+        message: fault.message(),
+        request_id: id.to_owned(),
+    }
 }
 
 /// The `Date` line of a head, with its end.

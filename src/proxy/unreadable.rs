@@ -44,9 +44,14 @@ pub fn make_readable(first: &mut [u8]) {
     }
 }
 
-/// Whether no request can begin like this, whatever follows: a TLS handshake, for one.
-pub fn is_hopeless(first: &[u8]) -> bool {
-    has_forbidden(request_line(first))
+/// Whether no request can begin like this, whatever follows: a TLS handshake, or a line of another protocol. The request line was
+/// looked at before up to `seen`.
+pub fn is_hopeless(first: &[u8], seen: usize) -> bool {
+    let unseen = first.get(seen..).unwrap_or_default();
+    match memchr::memchr(b'\n', unseen) {
+        Some(_) => !is_request_line(request_line(first)),
+        None => has_forbidden(unseen),
+    }
 }
 
 /// What is wrong with a header section that Pingora does not take, of which these are the first bytes.
@@ -222,6 +227,16 @@ mod tests {
             "\x16\x03\x01",
         ] {
             assert_eq!(readable(first), format!("\u{80}{}", &first[1..]), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_request_is_seen_as_soon_as_it_can_be() {
+        for (first, seen) in [("hello\r\n", 0), ("PING\r\n", 4), ("\x16\x03\x01", 0), ("GET /\x01", 5)] {
+            assert!(is_hopeless(first.as_bytes(), seen), "{first:?}");
+        }
+        for (first, seen) in [("", 0), ("hello", 0), ("GET / HTTP/1.1\r", 3), ("GET / HTTP/1.1\r\n\x01", 9)] {
+            assert!(!is_hopeless(first.as_bytes(), seen), "{first:?}");
         }
     }
 

@@ -105,10 +105,12 @@ impl ClientConnection {
     /// Reads the header section, unless it is a large one; of that, the request line at least.
     fn poll_header_section(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let unseen = self.first.get(self.head..).unwrap_or_default();
+            let (seen, in_line) = (self.head, self.request.header_section.lines() == 0);
+            let unseen = self.first.get(seen..).unwrap_or_default();
             self.head += self.request.header_section.own(unseen);
             let most = if self.request.header_section.lines() == 0 { LONGEST_LINE } else { FIRST };
-            if self.request.header_section.is_over() || self.head >= most || is_hopeless(&self.first) {
+            let is_enough = self.request.header_section.is_over() || self.head >= most;
+            if is_enough || (in_line && is_hopeless(&self.first, seen)) {
                 break;
             }
             if ready!(self.poll_more(context, most))? == 0 {
@@ -148,11 +150,13 @@ impl ClientConnection {
     fn poll_instead(&mut self, context: &mut Context<'_>, pingoras: &[u8]) -> Poll<io::Result<usize>> {
         if self.instead.is_empty() {
             let is_too_large = self.request.header_section.is_too_large();
-            self.instead = answer_to_unreadable(&self.first, is_too_large, pingoras).into();
+            let answer = answer_to_unreadable(&self.first, is_too_large, pingoras);
             let client =
                 admission::client_of(&self.stream).map_or_else(|| "?".to_owned(), |ip| ip.to_string());
-            let what = format_args!("{client} sent what is no request of HTTP");
+            let (why, id) = (answer.message.trim_end_matches('.'), answer.request_id);
+            let what = format_args!("{client} sent what is no request of HTTP ({id}): {why}");
             self.connections.refused(RefusedConnection::Unreadable, what);
+            self.instead = answer.bytes.into();
         }
         while !self.instead.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.instead))?;
