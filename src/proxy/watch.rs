@@ -110,7 +110,8 @@ impl State {
             let next = [silence, total].into_iter().flatten().min_by_key(|(_, left)| *left);
             match next {
                 Some((fired, Duration::ZERO)) => return fired,
-                Some((_, left)) => tokio::time::sleep(left).await,
+                // Bytes wake nobody: if the first ones come now, their silence counts from then.
+                Some((_, left)) => tokio::time::sleep(left.min(self.limits.idle)).await,
                 None => std::future::pending().await,
             }
         }
