@@ -49,11 +49,13 @@ fn a_request_body_is_passed_on_while_it_is_being_sent() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut buffer = [0; 4096];
-        while let Ok(read) = stream.read(&mut buffer) {
-            if read == 0 || sender.send(buffer[..read].to_vec()).is_err() {
-                return;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                if sender.send(buffer[..read].to_vec()).is_err() {
+                    return;
+                }
             }
         }
     });
@@ -62,17 +64,57 @@ fn a_request_body_is_passed_on_while_it_is_being_sent() {
          routes: [{{path_prefix: /, upstream: o}}]\n"
     );
     let gateway = Gateway::start(&text);
-    let mut client = gateway.connect();
-    let mut received = Vec::new();
-    let mut receive_until = |end: &[u8]| {
-        while !received.ends_with(end) {
-            received.extend(parts.recv_timeout(crate::support::PATIENCE).unwrap());
+    for (field, pieces) in [
+        ("Transfer-Encoding: chunked", ["5\r\nfirst\r\n", "6\r\nsecond\r\n"]),
+        ("Content-Length: 100", ["first", "second"]),
+    ] {
+        let mut client = gateway.connect();
+        let mut received = Vec::new();
+        let mut receive_until = |end: &[u8]| {
+            while !received.ends_with(end) {
+                received.extend(parts.recv_timeout(crate::support::PATIENCE).unwrap());
+            }
+        };
+        client.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n"));
+        for piece in pieces {
+            client.send(piece);
+            receive_until(piece.as_bytes());
         }
-    };
-    client.send("POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
-    for part in ["5\r\nfirst\r\n", "6\r\nsecond\r\n"] {
-        client.send(part);
-        receive_until(part.as_bytes());
+    }
+}
+
+/// Nothing says of a body whose length is known that it is a stream; it passes like one all the same.
+#[test]
+fn a_part_of_an_answer_arrives_before_the_next_one_is_sent() {
+    for (version, fields) in [
+        ("1.1", "Content-Length: 10\r\n"),
+        ("1.1", "Connection: close\r\n"),
+        ("1.0", "Content-Length: 10\r\n"),
+        ("1.0", "Connection: close\r\n"),
+    ] {
+        let (sender, parts): (_, Receiver<&'static str>) = channel();
+        let parts = Mutex::new(Some(parts));
+        let origin = Origin::answering(move |_, stream| {
+            let parts = parts.lock().unwrap().take().unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n")?;
+            for part in parts {
+                stream.write_all(part.as_bytes())?;
+            }
+            Err(std::io::ErrorKind::ConnectionAborted.into())
+        });
+        let gateway = Gateway::start(&config("off", &origin));
+        let mut client = gateway.connect();
+        client.send(format!("GET / HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        let head = client.read_head();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        for part in ["first", "next "] {
+            sender.send(part).unwrap();
+            let came = match head.contains("chunked") {
+                true => client.read_chunk().unwrap(),
+                false => client.read_exactly(part.len()),
+            };
+            assert_eq!(came, part.as_bytes(), "{head}");
+        }
     }
 }
 

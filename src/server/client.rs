@@ -49,6 +49,8 @@ pub(super) struct ClientConnection {
     request: Framing,
     /// What is left of an answer in place of Pingora's.
     instead: Bytes,
+    /// Whether something was written that may still wait in a buffer.
+    is_unflushed: bool,
 }
 
 impl ClientConnection {
@@ -61,6 +63,7 @@ impl ClientConnection {
             head: 0,
             request: Framing::default(),
             instead: Bytes::new(),
+            is_unflushed: false,
         }
     }
 
@@ -184,6 +187,13 @@ impl AsyncRead for ClientConnection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Pingora reads here whenever it waits for the upstream. What it has of an answer of known length it would keep until that is
+        // whole, its head too.
+        if self.is_unflushed
+            && let Poll::Ready(Err(error)) = self.as_mut().poll_flush(context)
+        {
+            return Poll::Ready(Err(error));
+        }
         if arrival::is_whole() {
             return self.poll_end(context);
         }
@@ -213,11 +223,14 @@ impl AsyncWrite for ClientConnection {
         if arrival::is_awaited() && bytes.starts_with(b"HTTP/1.1 400 ") {
             return self.poll_instead(context, bytes);
         }
+        self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.is_unflushed = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -229,6 +242,7 @@ impl AsyncWrite for ClientConnection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
