@@ -69,7 +69,7 @@ fn note(criterion: &mut Criterion) {
         client: Some([127, 0, 0, 1].into()),
         facts,
         host: Some(b"api.example"),
-        key_in_query: false,
+        misplaced: None,
         generation: 1,
     };
     criterion.bench_function("refusals/note", |bencher| bencher.iter(|| denials.record(&refused)));

@@ -15,7 +15,7 @@ const TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 const STRANGER: &str = "sk-ffffffffffffffffffffffffffffffff";
 
 /// Each provokes one cause and returns what was printed about it.
-const CASES: [fn() -> Vec<String>; 16] = [
+const CASES: [fn() -> Vec<String>; 17] = [
     lan_access,
     other_header,
     space_missing,
@@ -32,6 +32,7 @@ const CASES: [fn() -> Vec<String>; 16] = [
     cors,
     reload_rejected,
     key_in_query,
+    key_in_other_header,
 ];
 
 fn lan_access() -> Vec<String> {
@@ -234,6 +235,14 @@ fn key_in_query() -> Vec<String> {
     std::mem::take(&mut case.printed)
 }
 
+/// As the clients of Azure send it.
+fn key_in_other_header() -> Vec<String> {
+    let mut case = Case::strict();
+    case.refused("/v1/chat/completions", &[&format!("api-key: {KEY}")], "key_in_other_header");
+    assert!(case.origin.received().is_empty());
+    std::mem::take(&mut case.printed)
+}
+
 fn denials(case: &Case) -> Value {
     let admin = case.gateway.admin();
     let request =
@@ -269,6 +278,7 @@ causes! {
     cause_14_the_browser_stops: cors,
     cause_15_the_edit_of_the_file_is_not_in_force: reload_rejected,
     a_key_in_the_query_is_told_of: key_in_query,
+    a_key_in_another_header_is_told_of: key_in_other_header,
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub use reason::Reason;
 use serde::Serialize;
 
 use self::key_policy::key_policy;
+use super::misplaced::Misplaced;
 use super::near_miss::{self, Analysis, Damage, Mangling, NearMiss, SchemeMistake};
 use super::{Cause, Credential, CredentialHeader, Deny, Facts, HEALTH_PATH, Malformed};
 use crate::clock::UnixSeconds;
@@ -156,13 +157,20 @@ pub fn left_out(name: &str) -> Diagnosis {
     )
 }
 
-/// No header holds a key, but the query does.
-pub fn key_in_query() -> Diagnosis {
-    found(
-        Reason::KeyInQuery,
-        "no header holds a key; the query of the URL does (`?key=`), and it is not read, for queries stand in logs",
-        ONE_HEADER,
-    )
+/// None of the three headers holds a key, but it stands elsewhere.
+pub fn key_elsewhere(place: Misplaced) -> Diagnosis {
+    match place {
+        Misplaced::Query => found(
+            Reason::KeyInQuery,
+            "no header holds a key; the query of the URL does (`?key=`), and it is not read, for queries stand in logs",
+            ONE_HEADER,
+        ),
+        Misplaced::Header(name) => found(
+            Reason::KeyInOtherHeader,
+            format!("none of the three headers holds a key; the `{name}` header may, and it is not read"),
+            ONE_HEADER,
+        ),
+    }
 }
 
 /// Why a browser keeps an answer from the page that asked.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, Method, header};
 use serde::Serialize;
 
-use super::diagnosis::{self, Circumstances, Diagnosis, diagnose, key_in_query};
+use super::diagnosis::{self, Circumstances, Diagnosis, diagnose, key_elsewhere};
+use super::misplaced::Misplaced;
 use super::steps::{ALL, Outcome, Step, Steps};
 use super::{
     Access, Cause, CredentialHeader, Deny, Facts, Grounds, HeaderSet, Permit, authorize, decide_observed,
@@ -84,20 +85,8 @@ pub struct Way<'a> {
     pub host: Option<&'a [u8]>,
     /// Who asks.
     pub client: Option<IpAddr>,
-    /// Whether its query [holds a key](query_holds_key).
-    pub key_in_query: bool,
-}
-
-/// Names under which clients put a key into a query: Gemini's `?key=`, and what others have.
-const KEYS_IN_QUERIES: [&str; 5] = ["key", "api_key", "apikey", "api-key", "access_token"];
-
-/// Whether a query holds what is meant as a key. It counts for nothing: queries stand in logs and histories.
-pub fn query_holds_key(query: &[u8]) -> bool {
-    query.split(|&byte| byte == b'&').any(|pair| {
-        let at = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
-        let (name, value) = pair.split_at(at);
-        value.len() > 1 && KEYS_IN_QUERIES.iter().any(|key| name.eq_ignore_ascii_case(key.as_bytes()))
-    })
+    /// Where a key stands that is not read.
+    pub misplaced: Option<Misplaced>,
 }
 
 /// Runs the decision and explains it, then what the key may do there.
@@ -138,8 +127,8 @@ pub fn explain(policy: &Snapshot, facts: &Facts<'_>, way: Way<'_>, now: UnixSeco
                 code: deny.cause.code(),
                 message: deny.message(),
             });
-            explanation.diagnosis = Some(match deny.cause {
-                Cause::CredentialMissing if way.key_in_query => key_in_query(),
+            explanation.diagnosis = Some(match (deny.cause, way.misplaced) {
+                (Cause::CredentialMissing, Some(misplaced)) => key_elsewhere(misplaced),
                 _ => diagnose(policy, facts, deny, now),
             });
         }

@@ -10,6 +10,7 @@ mod deny;
 pub mod diagnosis;
 pub mod explain;
 mod facts;
+pub mod misplaced;
 pub mod near_miss;
 pub mod pasted;
 mod permit;

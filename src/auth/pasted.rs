@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::explain::{Explanation, Way, explain, query_holds_key};
+use super::explain::{Explanation, Way, explain};
+use super::misplaced::{Misplaced, query_holds_key};
 use super::{Cause, Content, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
@@ -106,7 +107,7 @@ impl Pasted {
         let way = Way {
             host: self.host.as_deref().map(str::as_bytes),
             client: Some(client),
-            key_in_query: self.key_in_query,
+            misplaced: Misplaced::of(&self.headers, self.key_in_query),
         };
         let mut explanation = explain(policy, &facts, way, now);
         self.name_left_out(&mut explanation);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::http_client::{Answer, Client, Trouble};
 use super::running::Running;
 use super::{config_file, print};
-use crate::auth::explain::query_holds_key;
+use crate::auth::misplaced::query_holds_key;
 use address::Address;
 use browser::Page;
 use verdict::{Verdict, judge};

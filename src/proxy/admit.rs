@@ -7,7 +7,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use super::fault::Fault;
 use super::{Ctx, Gateway, body, browsers, client, guard, reply, request_id};
-use crate::auth::explain::query_holds_key;
+use crate::auth::misplaced::{Misplaced, query_holds_key};
 use crate::auth::{self, Access, Cause, Content, Deny, Facts, Grounds, HEALTH_PATH, HeaderSet, Permit};
 use crate::clock;
 use crate::limit::{Counted, Exceeded};
@@ -191,6 +191,8 @@ fn note_denial(
     now: clock::UnixSeconds,
 ) {
     let request = session.req_header();
+    let in_query = || request.uri.query().is_some_and(|query| query_holds_key(query.as_bytes()));
+    let misplaced = || Misplaced::of(&request.headers, in_query());
     gateway.denials.record(&Refused {
         deny,
         at: now,
@@ -198,7 +200,7 @@ fn note_denial(
         client: ctx.client.address,
         facts: facts(request, content),
         host: guard::host(request),
-        key_in_query: request.uri.query().is_some_and(|query| query_holds_key(query.as_bytes())),
+        misplaced: (deny.cause == Cause::CredentialMissing).then(misplaced).flatten(),
         generation: ctx.live.policy.generation,
     });
 }

@@ -240,7 +240,7 @@ mod tests {
             client: Some([127, 0, 0, 1].into()),
             facts,
             host: None,
-            key_in_query: false,
+            misplaced: None,
             generation: 3,
             at: UnixSeconds(7),
         })

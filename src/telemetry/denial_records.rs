@@ -15,6 +15,7 @@ use serde::Serialize;
 pub(super) use self::raw::{Pieces, Raw};
 use crate::auth::diagnosis::Circumstances;
 use crate::auth::explain::Explanation;
+use crate::auth::misplaced::Misplaced;
 use crate::auth::{Deny, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
@@ -37,8 +38,8 @@ pub struct Refused<'a> {
     pub facts: Facts<'a>,
     /// The host that was asked.
     pub host: Option<&'a [u8]>,
-    /// Whether its query [holds a key](crate::auth::explain::query_holds_key).
-    pub key_in_query: bool,
+    /// Where a key stands that is not read, if there is no other.
+    pub misplaced: Option<Misplaced>,
     /// The policy that decided.
     pub generation: u64,
 }

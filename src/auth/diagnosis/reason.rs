@@ -40,6 +40,8 @@ pub enum Reason {
     NoCredential,
     /// The key stands in the query, which is not read.
     KeyInQuery,
+    /// The key stands in a header that is not read.
+    KeyInOtherHeader,
     /// Nothing is known of the credential.
     UnknownKey,
     /// The header stands on several lines.
@@ -50,7 +52,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::LanAccess,
         Self::OtherHeaderDecides,
         Self::SpaceMissing,
@@ -68,6 +70,7 @@ impl Reason {
         Self::ReloadRejected,
         Self::NoCredential,
         Self::KeyInQuery,
+        Self::KeyInOtherHeader,
         Self::UnknownKey,
         Self::RepeatedHeader,
         Self::PreflightWithContent,
@@ -93,6 +96,7 @@ impl Reason {
             Self::ReloadRejected => "reload_rejected",
             Self::NoCredential => "no_credential",
             Self::KeyInQuery => "key_in_query",
+            Self::KeyInOtherHeader => "key_in_other_header",
             Self::UnknownKey => "unknown_key",
             Self::RepeatedHeader => "repeated_header",
             Self::PreflightWithContent => "preflight_with_content",

@@ -8,6 +8,7 @@ use super::browser::Page;
 use super::{Kind, Step};
 use crate::auth::diagnosis::{self, Circumstances, Diagnosis, Reason};
 use crate::auth::explain::{Way, explain};
+use crate::auth::misplaced::Misplaced;
 use crate::auth::{Cause, Content, Facts};
 use crate::cli::http_client::{Answer, Trouble};
 use crate::cli::running::Running;
@@ -287,7 +288,8 @@ fn from_outside(step: &Step, code: &str) -> Diagnosis {
             let Ok(compiled) = compile(&config, 0, None) else { return unknown() };
             let facts =
                 Facts { method: &Method::GET, path: b"/", headers: &step.sent, content: Content::None };
-            let way = Way { key_in_query: step.key_in_query, ..Way::default() };
+            let misplaced = Misplaced::of(&step.sent, step.key_in_query);
+            let way = Way { misplaced, ..Way::default() };
             explain(&compiled.snapshot, &facts, way, clock::now()).diagnosis.unwrap_or_else(unknown)
         }
         _ => diagnosis::found(

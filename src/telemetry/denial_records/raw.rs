@@ -12,6 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Denial, Refused};
 use crate::auth::diagnosis::Circumstances;
 use crate::auth::explain::{Glimpse, MOST_SEEN, Way, explain};
+use crate::auth::misplaced::Misplaced;
 use crate::auth::{CREDENTIAL_HEADERS, Content, CredentialHeader, Deny, Facts};
 use crate::clock::UnixSeconds;
 use crate::policy::Snapshot;
@@ -37,7 +38,7 @@ pub(in crate::telemetry) struct Raw {
     client: Option<IpAddr>,
     method: Method,
     content: Content,
-    key_in_query: bool,
+    misplaced: Option<Misplaced>,
     generation: u64,
     /// Lines that are kept of each of [`CREDENTIAL_HEADERS`].
     lines: [u8; CREDENTIAL_HEADERS.len()],
@@ -74,7 +75,7 @@ impl Raw {
             client: refused.client,
             method: facts.method.clone(),
             content: facts.content,
-            key_in_query: refused.key_in_query,
+            misplaced: refused.misplaced,
             generation: refused.generation,
             lines,
         }
@@ -104,11 +105,8 @@ impl Raw {
             }
         }
         let facts = Facts { method: &self.method, path, headers: &headers, content: self.content };
-        let way = Way {
-            host: (!host.is_empty()).then_some(host),
-            client: self.client,
-            key_in_query: self.key_in_query,
-        };
+        let way =
+            Way { host: (!host.is_empty()).then_some(host), client: self.client, misplaced: self.misplaced };
         let mut explanation = explain(policy, &facts, way, self.at);
         explanation.consider(around);
         let credential = lines.iter().find_map(|(header, line)| header.values_of_line(line).next());
