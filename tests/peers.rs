@@ -333,6 +333,44 @@ fn a_stream_may_begin_late_and_then_not_fall_silent() {
 }
 
 #[test]
+fn a_response_has_begun_with_its_header_section() {
+    let origin = Origin::answering(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")?;
+        // Longer than `first_byte`; nothing waits for this.
+        std::thread::park_timeout(Duration::from_millis(600));
+        stream.write_all(b"late")
+    });
+    let gateway = gateway(&[&origin], "    timeouts: {first_byte: 200ms, read: 30s}");
+    let response = get(&gateway, "");
+    assert_eq!((response.status, response.body.as_slice()), (200, b"late".as_slice()));
+}
+
+#[test]
+fn a_shorter_limit_counts_beside_a_longer_one() {
+    let origin = silent();
+    let text = config(&[&origin], "    timeouts: {first_byte: 10min, total: 20min}")
+        .replace("proxy: {", "proxy: {threads: 1, ")
+        .replace(
+            "routes: [",
+            "routes: [{path_prefix: /fast, upstream: o, timeouts: {first_byte: 200ms}}, \
+             {path_prefix: /short, upstream: o, timeouts: {total: 100ms}}, ",
+        );
+    let gateway = Gateway::start(&text);
+    let mut patient = gateway.connect();
+    patient.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    wait_for("its request", || (!origin.received().is_empty()).then_some(()));
+    for (path, code) in [
+        ("/fast", "upstream_first_byte_timeout"),
+        ("/short", "request_timeout"),
+        ("/fast", "upstream_first_byte_timeout"),
+    ] {
+        let response = gateway.exchange(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!((response.status, response.error_code()), (504, Some(code)), "{path}");
+    }
+    assert!(!patient.has_answer());
+}
+
+#[test]
 fn a_stream_that_has_begun_ends_when_the_whole_takes_too_long() {
     let origin = Origin::answering(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;

@@ -145,7 +145,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         ctx.fault = None;
         ctx.connected_at = digest.and_then(repeat::connected_at);
-        ctx.watch = Watch::over(socket, ctx);
+        ctx.watch = Watch::over(socket, digest, ctx);
         Ok(())
     }
 
@@ -201,6 +201,11 @@ impl ProxyHttp for Gateway {
         repeat::check_status(session, response, ctx)?;
         forward::check_credential_taken(response, ctx)?;
         notes::response_arrived(response, ctx);
+        if let Some(watch) = &ctx.watch
+            && !response.status.is_informational()
+        {
+            watch.byte_arrived();
+        }
         headers::prepare_response(session, response, ctx)
     }
 

@@ -1,17 +1,21 @@
 //! Breaks off what takes too long: a response that does not begin, a peer that falls silent, a request that never ends.
 //!
 //! Pingora has one time-out for each read, the same before the response as within it, and none for the whole. Where a
-//! route or its upstream wants another, a task beside the request shuts the connection to the peer down when the time is
-//! over; Pingora then sees it closed. Over HTTP/2 such a request is alone on its connection. There is no such task where none
-//! of these limits is set.
+//! route or its upstream wants another, the connection to the peer is shut down when the time is over; Pingora then sees it
+//! closed. Over HTTP/2 such a request is alone on its connection. Each thread has one task that looks after all its attempts: most are
+//! over long before, and a task for each would cost a small request a tenth.
 
+use std::cell::RefCell;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use nix::sys::socket::{self, Shutdown, SockaddrStorage};
-use tokio::task::JoinHandle;
+use nix::sys::socket::{self, Shutdown};
+use pingora::protocols::{Digest, SocketDigest};
+use slab::Slab;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::Ctx;
 use super::fault::Fault;
@@ -20,31 +24,37 @@ use crate::clock;
 /// The watch over one attempt; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
-    state: Arc<State>,
-    task: JoinHandle<()>,
+    attempt: Arc<Attempt>,
+    /// Its place among those of its thread.
+    place: usize,
 }
 
 #[derive(Debug)]
-struct State {
+struct Attempt {
     limits: Limits,
-    /// When the attempt began, in ticks.
+    connection: Connection,
+    /// When it began, in ticks.
     begun: u64,
     /// When the last bytes of the response came, in ticks; 0: none yet.
     last_byte: AtomicU64,
-    /// Which limit was passed; see [`FIRED`].
+    /// Which limit was passed, see [`FIRED`], or that it is [`OVER`].
     fired: AtomicU8,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     first_byte: Option<Duration>,
-    idle: Duration,
+    /// Where it is shorter than that: else Pingora's own is right.
+    idle: Option<Duration>,
     /// What is left of the whole.
     total: Option<Duration>,
 }
 
 /// What `fired` stands for; 0 is none.
 const FIRED: [Fault; 3] = [Fault::FirstByteTimeout, Fault::ReadTimeout, Fault::TotalTimeout];
+
+/// The attempt has ended, and its connection may be another request's.
+const OVER: u8 = u8::MAX;
 
 /// Pingora's own limit for each read must not be shorter than what is wanted at any time.
 pub(super) fn read_timeout(ctx: &Ctx) -> Duration {
@@ -57,84 +67,168 @@ pub(super) fn is_wanted(ctx: &Ctx) -> bool {
     ctx.first_byte_timeout().is_some() || ctx.total_timeout().is_some()
 }
 
+thread_local! {
+    static WATCHED: RefCell<Watched> = RefCell::default();
+}
+
+/// The attempts of one thread.
+#[derive(Debug, Default)]
+struct Watched {
+    attempts: Slab<Arc<Attempt>>,
+    /// When their task looks at them, in ticks; without it there is none.
+    round: Option<u64>,
+    /// Tells the task that the round is sooner than it was.
+    sooner: Arc<Notify>,
+}
+
 impl Watch {
     /// Watches the exchange over `socket`, if there is a limit that Pingora does not know.
-    pub(super) fn over(socket: RawFd, ctx: &Ctx) -> Option<Self> {
-        let total = ctx.total_timeout().map(|total| total.saturating_sub(ctx.notes.age()));
-        let limits = Limits { first_byte: ctx.first_byte_timeout(), idle: ctx.idle_timeout()?, total };
+    pub(super) fn over(socket: RawFd, digest: Option<&Digest>, ctx: &Ctx) -> Option<Self> {
         if !is_wanted(ctx) {
             return None;
         }
-        let begun = clock::ticks().0;
-        let state = Arc::new(State { limits, begun, last_byte: AtomicU64::new(0), fired: AtomicU8::new(0) });
-        let connection = Connection::of(socket)?;
-        let watched = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            let fired = watched.wait().await;
-            watched.fired.store(fired, Relaxed);
-            connection.shut_down();
+        let (first_byte, idle) = (ctx.first_byte_timeout(), ctx.idle_timeout()?);
+        let limits = Limits {
+            first_byte,
+            idle: first_byte.is_some_and(|first_byte| first_byte > idle).then_some(idle),
+            total: ctx.total_timeout().map(|total| total.saturating_sub(ctx.notes.age())),
+        };
+        let attempt = Arc::new(Attempt {
+            limits,
+            connection: Connection::of(socket, digest?.socket_digest.clone()?),
+            begun: clock::ticks().0,
+            last_byte: AtomicU64::new(0),
+            fired: AtomicU8::new(0),
         });
-        Some(Self { state, task })
+        let place = with_watched(|watched| {
+            watched.look_by(attempt.next());
+            watched.attempts.insert(Arc::clone(&attempt))
+        })?;
+        Some(Self { attempt, place })
     }
 
     /// Bytes of the response came.
     pub(super) fn byte_arrived(&self) {
-        self.state.last_byte.store(clock::ticks().0, Relaxed);
+        let is_first = self.attempt.last_byte.load(Relaxed) == 0;
+        self.attempt.last_byte.store(clock::ticks().0, Relaxed);
+        if is_first {
+            with_watched(|watched| watched.look_by(self.attempt.next()));
+        }
     }
 
     /// The limit that was passed.
     pub(super) fn fired(&self) -> Option<Fault> {
-        let fired = usize::from(self.state.fired.load(Relaxed));
+        let fired = usize::from(self.attempt.fired.load(Relaxed));
         FIRED.get(fired.checked_sub(1)?).copied()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.task.abort();
+        self.attempt.fired.store(OVER, Relaxed);
+        with_watched(|watched| {
+            let is_it =
+                watched.attempts.get(self.place).is_some_and(|attempt| Arc::ptr_eq(attempt, &self.attempt));
+            is_it.then(|| watched.attempts.remove(self.place))
+        });
     }
 }
 
-impl State {
-    /// Returns once a limit is passed.
-    async fn wait(&self) -> u8 {
-        loop {
-            let now = clock::ticks().0;
-            let last_byte = self.last_byte.load(Relaxed);
-            let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
-            let total = self.limits.total.map(|total| (3, total.saturating_sub(since(self.begun))));
-            let silence = match last_byte {
-                0 => self.limits.first_byte.map(|limit| (1, limit.saturating_sub(since(self.begun)))),
-                _ => Some((2, self.limits.idle.saturating_sub(since(last_byte)))),
-            };
-            let next = [silence, total].into_iter().flatten().min_by_key(|(_, left)| *left);
-            match next {
-                Some((fired, Duration::ZERO)) => return fired,
-                // Bytes wake nobody: if the first ones come now, their silence counts from then.
-                Some((_, left)) => tokio::time::sleep(left.min(self.limits.idle)).await,
-                None => std::future::pending().await,
+/// What belongs to this thread; a request stays on its own.
+fn with_watched<T>(with: impl FnOnce(&mut Watched) -> T) -> Option<T> {
+    WATCHED.try_with(|watched| Some(with(&mut *watched.try_borrow_mut().ok()?))).ok()?
+}
+
+impl Watched {
+    /// Sees to it that the attempts are looked at when this limit is passed.
+    fn look_by(&mut self, next: Option<(u8, u64)>) {
+        let Some((_, at)) = next else { return };
+        match self.round {
+            Some(round) if at < round => {
+                self.round = Some(at);
+                self.sooner.notify_one();
             }
+            Some(_) => {}
+            None => {
+                if let Ok(runtime) = Handle::try_current() {
+                    self.round = Some(at);
+                    runtime.spawn(look_after(Arc::clone(&self.sooner)));
+                }
+            }
+        }
+    }
+
+    /// Breaks off those whose time is over; the next round is when that of the others may be.
+    fn look(&mut self) {
+        let now = clock::ticks().0;
+        let mut round = None;
+        self.attempts.retain(|_, attempt| match attempt.next() {
+            Some((fired, at)) if at <= now => {
+                attempt.break_off(fired);
+                false
+            }
+            Some((_, at)) => {
+                round = Some(round.map_or(at, |round: u64| round.min(at)));
+                true
+            }
+            None => attempt.fired.load(Relaxed) == 0,
+        });
+        self.round = round;
+    }
+}
+
+/// Looks at the attempts of this thread, round by round, as long as there are any.
+async fn look_after(sooner: Arc<Notify>) {
+    while let Some(round) = with_watched(|watched| watched.round).flatten() {
+        let left = Duration::from_nanos(round.saturating_sub(clock::ticks().0));
+        tokio::select! {
+            () = tokio::time::sleep(left) => drop(with_watched(Watched::look)),
+            () = sooner.notified() => {}
         }
     }
 }
 
+impl Attempt {
+    /// The limit that is passed next, and when, in ticks; `None` once one was.
+    fn next(&self) -> Option<(u8, u64)> {
+        if self.fired.load(Relaxed) != 0 {
+            return None;
+        }
+        let after = |begin: u64, limit: Duration| {
+            begin.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
+        };
+        let total = self.limits.total.map(|limit| (3, after(self.begun, limit)));
+        let silence = match self.last_byte.load(Relaxed) {
+            0 => self.limits.first_byte.map(|limit| (1, after(self.begun, limit))),
+            last_byte => self.limits.idle.map(|limit| (2, after(last_byte, limit))),
+        };
+        [silence, total].into_iter().flatten().min_by_key(|(_, at)| *at)
+    }
+
+    fn break_off(&self, fired: u8) {
+        self.fired.store(fired, Relaxed);
+        self.connection.shut_down();
+    }
+}
+
 /// A connection, told from another one that has its number later.
+#[derive(Debug)]
 struct Connection {
     socket: RawFd,
-    ends: (SockaddrStorage, SockaddrStorage),
+    /// Knows its two addresses.
+    digest: Arc<SocketDigest>,
 }
 
 impl Connection {
-    fn of(socket: RawFd) -> Option<Self> {
-        Some(Self { socket, ends: Self::ends(socket)? })
-    }
-
-    fn ends(socket: RawFd) -> Option<(SockaddrStorage, SockaddrStorage)> {
-        Some((socket::getsockname(socket).ok()?, socket::getpeername(socket).ok()?))
+    fn of(socket: RawFd, digest: Arc<SocketDigest>) -> Self {
+        // They are asked for once, however many requests it carries.
+        let _ = (digest.local_addr(), digest.peer_addr());
+        Self { socket, digest }
     }
 
     fn shut_down(&self) {
-        if Self::ends(self.socket).as_ref() == Some(&self.ends) {
+        let now = SocketDigest::from_raw_fd(self.socket);
+        if now.local_addr() == self.digest.local_addr() && now.peer_addr() == self.digest.peer_addr() {
             let _ = socket::shutdown(self.socket, Shutdown::Both);
         }
     }
