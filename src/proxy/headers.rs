@@ -14,6 +14,8 @@ use super::{Ctx, browsers, guard, introduce, limits, rewrite};
 use crate::auth::{self, CREDENTIAL_HEADERS, CredentialHeader};
 use crate::policy::{EffectiveMode, ProtocolKeys, Snapshot};
 
+// They are set by their text: Pingora keeps that as it is, and a copy of a `HeaderName`.
+
 /// Why the gateway answered an error itself.
 pub(super) static X_KEYGATE_ERROR: HeaderName = HeaderName::from_static("x-keygate-error");
 /// Names a request in logs and answers.
@@ -68,7 +70,7 @@ pub(super) fn prepare_request(session: &Session, request: &mut RequestHeader, ct
         join_cookies(request)?;
     }
     add_forwarded(session, request, ctx)?;
-    request.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
+    request.insert_header(X_REQUEST_ID.as_str(), &ctx.request_id)?;
     set_host(request, ctx)
 }
 
@@ -110,7 +112,7 @@ pub(super) fn prepare_response(session: &Session, response: &mut ResponseHeader,
         limits::tell(response, rate, spent)?;
     }
     browsers::decorate(response, &session.req_header().headers, &ctx.live.policy)?;
-    response.insert_header(&X_REQUEST_ID, &ctx.request_id)
+    response.insert_header(X_REQUEST_ID.as_str(), &ctx.request_id)
 }
 
 /// What only the gateway may say stands in no trailer either.
@@ -195,17 +197,17 @@ pub(super) fn remove_aliases(request: &mut RequestHeader, field: &HeaderName) {
 fn add_forwarded(session: &Session, request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     request.remove_header(&header::FORWARDED);
     match ctx.client.forwarded_for() {
-        Some(addresses) => request.insert_header(&X_FORWARDED_FOR, addresses)?,
+        Some(addresses) => request.insert_header(X_FORWARDED_FOR.as_str(), addresses)?,
         None => drop(request.remove_header(&X_FORWARDED_FOR)),
     }
     let told = &ctx.client.told;
     match told.host.as_ref().map(HeaderValue::as_bytes).or_else(|| guard::host(session.req_header())) {
-        Some(host) => request.insert_header(&X_FORWARDED_HOST, host)?,
+        Some(host) => request.insert_header(X_FORWARDED_HOST.as_str(), host)?,
         None => drop(request.remove_header(&X_FORWARDED_HOST)),
     }
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     let scheme = told.scheme.unwrap_or(if tls { "https" } else { "http" });
-    request.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(scheme))
+    request.insert_header(X_FORWARDED_PROTO.as_str(), HeaderValue::from_static(scheme))
 }
 
 #[cfg(test)]

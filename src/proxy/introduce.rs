@@ -24,7 +24,7 @@ pub(super) fn caller(request: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     if upstream.forward_key_name
         && let Ok(name) = HeaderValue::from_str(key.name())
     {
-        request.insert_header(&X_KEYGATE_KEY, name)?;
+        request.insert_header(X_KEYGATE_KEY.as_str(), name)?;
     }
     for (label, field) in &upstream.forward_labels {
         if let Some((_, value)) = key.rules.labels.iter().find(|(name, _)| name == label)

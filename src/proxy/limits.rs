@@ -51,15 +51,16 @@ pub(super) fn fields(exceeded: Exceeded) -> Vec<(HeaderName, HeaderValue)> {
 /// behind them, and `x-ratelimit-*-requests` is ours only where it is not the upstream's, for that limit holds as well.
 pub(super) fn tell(response: &mut ResponseHeader, rate: Rate, spent: Spent) -> Result<()> {
     let full_after = spent.full_after;
-    response.append_header(&RATELIMIT_POLICY, policy(rate))?;
+    response.append_header(RATELIMIT_POLICY.as_str(), policy(rate))?;
     let left = format!("\"key\";r={};t={}", spent.remaining, seconds(full_after));
-    response.append_header(&RATELIMIT, value(left))?;
+    response.append_header(RATELIMIT.as_str(), value(left))?;
     if [&X_LIMIT, &X_REMAINING, &X_RESET].into_iter().any(|name| response.headers.contains_key(name)) {
         return Ok(());
     }
-    response.insert_header(&X_LIMIT, value(rate.requests.to_string()))?;
-    response.insert_header(&X_REMAINING, value(spent.remaining.to_string()))?;
-    response.insert_header(&X_RESET, value(format!("{}ms", full_after.as_nanos().div_ceil(1_000_000))))
+    response.insert_header(X_LIMIT.as_str(), value(rate.requests.to_string()))?;
+    response.insert_header(X_REMAINING.as_str(), value(spent.remaining.to_string()))?;
+    response
+        .insert_header(X_RESET.as_str(), value(format!("{}ms", full_after.as_nanos().div_ceil(1_000_000))))
 }
 
 /// So many requests in so many seconds.

@@ -135,8 +135,8 @@ async fn write(session: &mut Session, answer: &Answer<'_>, ctx: &Ctx) -> Result<
     header.insert_header(header::CONTENT_TYPE, "application/json")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
-    header.insert_header(&X_KEYGATE_ERROR, answer.error.code)?;
-    header.insert_header(&X_REQUEST_ID, &ctx.request_id)?;
+    header.insert_header(X_KEYGATE_ERROR.as_str(), answer.error.code)?;
+    header.insert_header(X_REQUEST_ID.as_str(), &ctx.request_id)?;
     for (name, value) in answer.extra {
         header.insert_header(name, value)?;
     }
