@@ -14,6 +14,7 @@ import pathlib
 import platform
 import re
 import resource
+import signal
 import socket
 import statistics
 import subprocess
@@ -39,17 +40,17 @@ def scenarios(quick):
         EVENTS_PATH.format(chunks=100, delay=delay), EVENTS_BODY, events=100)
     chosen = [
         Scenario("GET", ["direct", *ALL]),
-        Scenario("POST 62 B", ALL, body=body(62)),
+        Scenario("POST 62 B", ["direct", *ALL], body=body(62)),
         Scenario("401", ALL, key="sk-wrong"),
-        Scenario("POST 4 KB", ALL, body=body(4096)),
+        Scenario("POST 4 KB", ["direct", *ALL], body=body(4096)),
         Scenario("one connection", ["direct", *ALL], 1),
         streams(100, 10),
-        Scenario("keys, routes, auth, log", OWN if not quick else OWN[:5]),
+        Scenario("keys, routes, auth, log", ["direct", *(OWN if not quick else OWN[:5])]),
     ]
     if not quick:
         chosen += [
-            Scenario("POST 100 KB", ALL, body=body(102_400)),
-            Scenario("new connections", ALL, 16, headers=["Connection: close"]),
+            Scenario("POST 100 KB", ["direct", *ALL], body=body(102_400)),
+            Scenario("new connections", ["direct", *ALL], 16, headers=["Connection: close"]),
             Scenario("TLS handshakes", TLS, 16, headers=["Connection: close"], scheme="https"),
             streams(1, 1),
             streams(1000, 100),
@@ -67,9 +68,9 @@ def measure(scenario, process, seconds, directory, event_bytes):
     if scenario.events:
         # Streams that the end of the load cut short count too.
         units = quantity(bytes_read) / event_bytes
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", result)
-    expected_bad = scenario.name == "401"
-    if units == 0 or bool(bad) != expected_bad:
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", result)
+    expected = int(requests) if scenario.name == "401" else 0
+    if units == 0 or int(refused[1] if refused else 0) != expected:
         raise SystemExit(f"{process.name}, {scenario.name}: unexpected answers\n{result}")
     latency = {p: quantity(re.search(rf"{p}%\s+([\d.]+\w+)", result)[1]) * 1e6 for p in (50, 99)}
     return {"cpu_us": cpu * 1e6 / units, "per_second": units / quantity(took), "p50_us": latency[50],
@@ -95,19 +96,34 @@ def bytes_of_an_event(port):
 
 
 @contextlib.contextmanager
-def held_open(process, count, request):
-    """`count` connections after the first bytes of an answer, and how much resident memory each has added in KB."""
+def held_open(process, count, request, together=False):
+    """`count` connections after the first bytes of an answer, and how much resident memory each has added in KB. They ask one
+    after another, or `together`: where an answer takes a while to begin, the first ones would be over before the last."""
     before, connections = process.resident_kb(), []
     try:
         for _ in range(count):
             connection = socket.create_connection(("127.0.0.1", process.port), 10)
             connections.append(connection)
             connection.sendall(request.encode())
+            if not together:
+                connection.recv(65536)
+        for connection in connections if together else ():
             connection.recv(65536)
         yield (process.resident_kb() - before) / count
     finally:
         for connection in connections:
             connection.close()
+
+
+def check_rule(process):
+    """With the key each of the three headers gets an answer of the origin, with another none does."""
+    for header in ("Authorization: Bearer ", "x-api-key: ", "x-goog-api-key: "):
+        for key, expected in ((KEY, b"200"), (KEY[:-1] + "0", b"401")):
+            with socket.create_connection(("127.0.0.1", process.port), 10) as connection:
+                connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}{key}\r\n\r\n".encode())
+                answer = connection.recv(65536)
+            if answer[9:12] != expected:
+                raise SystemExit(f"{process.name}: not {expected.decode()} for {header}{key}\n{answer[:300]}")
 
 
 def idle(process, count):
@@ -118,7 +134,20 @@ def streaming(process, count):
     """Streams of an event each 300 ms."""
     path = EVENTS_PATH.format(chunks=200, delay=300)
     return held_open(process, count, f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
-                     f"Content-Type: application/json\r\nContent-Length: {len(EVENTS_BODY)}\r\n\r\n{EVENTS_BODY}")
+                     f"Content-Type: application/json\r\nContent-Length: {len(EVENTS_BODY)}\r\n\r\n{EVENTS_BODY}", together=True)
+
+
+def memory_of_streams(field, skipped):
+    """KB that each adds to a process that has done nothing else. What one has kept from loads before is used again, so that
+    a stream would seem to take nothing."""
+    kb = {}
+    for name in HALF_LOAD:
+        if name not in skipped:
+            process = field.start(name)
+            with streaming(process, MANY_STREAMS) as kb[name]:
+                pass
+            process.stop()
+    return kb
 
 
 def latencies(port, rate, seconds, directory):
@@ -202,6 +231,8 @@ def compare(options, directory):
     with contextlib.ExitStack() as stack:
         stack.callback(field.stop)
         field.start_origins()
+        if not options.quick:
+            report["stream_kb"] = memory_of_streams(field, skipped)
         for name in [*ALL, *(OWN[1:5] if options.quick else OWN[1:]), *TLS]:
             if name not in skipped:
                 report["start_seconds"][name] = field.start(name).start_seconds
@@ -209,6 +240,7 @@ def compare(options, directory):
         event_bytes = bytes_of_an_event(field.running["events"].port)
         for name in ALL:
             if name not in skipped:
+                check_rule(field.running[name])
                 with idle(field.running[name], options.idle) as kb:
                     report["idle_kb"][name] = kb
         if IDLE in field.running:
@@ -223,10 +255,6 @@ def compare(options, directory):
                 print(f"compare: round {number + 1} of {options.rounds}: {scenario.name}", file=sys.stderr)
         if not options.quick:
             at_half_load(report, field, options, directory)
-            for name in HALF_LOAD:
-                if name not in skipped:
-                    with streaming(field.running[name], MANY_STREAMS) as kb:
-                        report["stream_kb"][name] = kb
     return report
 
 
@@ -243,12 +271,13 @@ def table(report):
                 continue
             first = first or median["cpu_us"]
             spread = max(one["cpu_us"] for one in rounds) - min(one["cpu_us"] for one in rounds)
+            spread = f"±{spread / 2:.1f}" if len(rounds) > 1 else "–"
             p50, p99 = (median[p] - direct.get(p, 0) for p in ("p50_us", "p99_us"))
             sign = "+" if direct else ""
             # A stream's latency is what the origin makes it.
             latency = "– | –" if scenario.startswith("SSE") else f"{p50:{sign},.0f} | {p99:{sign},.0f}"
             ratio = f"{median['cpu_us'] / first:.2f}" if first else "–"
-            lines.append(f"| {scenario} | {name} | {median['cpu_us']:.1f} | ±{spread / 2:.1f} | {ratio} | "
+            lines.append(f"| {scenario} | {name} | {median['cpu_us']:.1f} | {spread} | {ratio} | "
                          f"{median['per_second']:,.0f} | {latency} |")
     if report["half_load"]:
         lines += ["", "| at half of its own most | requests a second | p50 added, µs | p99 added, µs | p99 ÷ first |", "|---|--:|--:|--:|--:|"]
@@ -275,12 +304,19 @@ def document(report):
     return f"{described}\n\n{table(report)}\n\n`+`: added to a request without a proxy in the same run.\n"
 
 
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer kinds of load, one round of one second each")
-    parser.add_argument("--rounds", type=int, help="rounds of every load (3)")
-    parser.add_argument("--seconds", type=int, help="seconds of each load (3)")
-    parser.add_argument("--idle", type=int, default=500, help="connections for the memory of an idle one (500)")
+    parser.add_argument("--rounds", type=positive, help="rounds of every load (3)")
+    parser.add_argument("--seconds", type=positive, help="seconds of each load (3)")
+    parser.add_argument("--idle", type=positive, default=500, help="connections for the memory of an idle one (500)")
     parser.add_argument("--profile", default="release", help="cargo profile of keygate and the bare example")
     parser.add_argument("--no-build", action="store_true", help="measure what was built before")
     parser.add_argument("--save", metavar="VERSION", help="keep the results under benches/results/")
@@ -290,6 +326,9 @@ def main():
     options.idle = min(options.idle, 900)
     # A socket for each connection that is held open.
     resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+    # However it ends, what it started ends with it.
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(f"compare: ended by {signal.Signals(number).name}"))
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="keygate-compare-") as directory:
         pathlib.Path(directory).chmod(0o755)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import ssl
 import subprocess
@@ -80,11 +81,16 @@ class Process:
     def __init__(self, name, command, core, directory, port):
         self.name, self.port, self.command = name, port, command
         self.tls = name.endswith(", TLS")
+        self.asked_to_stop = False
         log = open(directory / "output.log", "wb")
         self.begun = time.monotonic()
         self.child = subprocess.Popen(["taskset", "-c", core, *map(str, command)], stdin=subprocess.DEVNULL,
                                       stdout=log, stderr=log, cwd=directory)
-        self._wait(directory)
+        try:
+            self._wait(directory)
+        except BaseException:
+            self.stop()
+            raise
         self.start_seconds = time.monotonic() - self.begun
 
     def _wait(self, directory):
@@ -97,7 +103,6 @@ class Process:
                 if probe.recv(12)[9:12] in (b"200", b"404"):
                     return
             time.sleep(0.005)
-        self.stop()
         raise SystemExit(f"{self.name} does not serve; it said:\n{(directory / 'output.log').read_text()[-2000:]}")
 
     def _connect(self):
@@ -134,9 +139,15 @@ class Process:
                 total += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
         return total
 
+    def ask_to_stop(self):
+        if not self.asked_to_stop and self.child.poll() is None:
+            self.asked_to_stop = True
+            # Pingora's graceful stop takes five minutes.
+            self.child.send_signal(signal.SIGINT if self.name == "bare pingora" else signal.SIGTERM)
+
     def stop(self):
+        self.ask_to_stop()
         if self.child.poll() is None:
-            self.child.terminate()
             try:
                 self.child.wait(60)
             except subprocess.TimeoutExpired:
@@ -246,6 +257,8 @@ class Field:
         return self._start(name, core, command, port)
 
     def stop(self):
+        for process in self.running.values():
+            process.ask_to_stop()
         for process in self.running.values():
             process.stop()
 
