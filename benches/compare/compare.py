@@ -30,7 +30,8 @@ IDLE = "keygate, 10,000 idle"
 OWN = ["keygate", "keygate, auth off", "keygate, 1,000,000 keys", "keygate, 10,000 routes", "keygate, access log",
        "keygate, 2 threads", IDLE]
 TLS = ["nginx, TLS", "keygate, TLS"]
-HALF_LOAD = ["nginx", "haproxy", "envoy", "keygate"]
+HALF_LOAD = ["nginx", "haproxy", "envoy", "keygate", "keygate, PGO"]
+HALF_LOAD_FIGURES = ["p50", "p90", "calm_p99", "p99"]
 
 
 def scenarios(quick):
@@ -150,31 +151,23 @@ def memory_of_streams(field, skipped):
     return kb
 
 
-def latencies(port, rate, seconds, directory):
-    """Microseconds to the end of each answer, sorted, at a steady rate over 64 connections, whatever the answers take. The
-    connections begin one after another, or all would ask in the same moment: what that shows is how long 64 requests take."""
-    log = pathlib.Path(directory) / "latencies.tsv"
-    log.unlink(missing_ok=True)
-    each = max(1, round(rate / 64))
-    subprocess.run(["taskset", "-c", LOAD_CORE, "h2load", "--h1", "-t1", "-c64", "-n", str(each * 64 * seconds), "-r1",
-                    "--rate-period=1ms", f"--rps={each}", "--log-file", log, "-H", f"authorization: Bearer {KEY}", f"http://127.0.0.1:{port}/v1/models"],
-                   check=True, capture_output=True, timeout=seconds + 60)
-    rows = [line.split("\t") for line in log.read_text().splitlines()]
-    if not rows or any(row[1] != "200" for row in rows):
-        raise SystemExit(f"not all of {len(rows)} requests at {rate:.0f} a second were answered with 200")
-    return sorted(int(row[2]) for row in rows)
+def latencies(binary, port, rate, seconds):
+    """Microseconds to the end of an answer at a steady rate, whatever the answers take: `{"p50": …, "calm_p50": …}`."""
+    command = ["taskset", "-c", LOAD_CORE, binary, f"127.0.0.1:{port}", "/v1/models", KEY, "64", str(rate), str(seconds)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
+    return {name: float(number) for name, number in map(str.split, printed.splitlines())}
 
 
-def at_half_load(report, field, options, directory):
+def at_half_load(report, field, options):
     """What each proxy adds at half of the requests a second that it can do: throughput at the brink says nothing of that."""
-    percentile = lambda sample, percent: sample[min(len(sample) - 1, len(sample) * percent // 100)]
     for number in range(options.rounds):
         for name in HALF_LOAD:
             if name not in report["results"]["GET"]:
                 continue
             rate = statistics.median(one["per_second"] for one in report["results"]["GET"][name]) / 2
-            direct, through = (latencies(field.running[at].port, rate, options.seconds, directory) for at in ("direct", name))
-            added = {f"p{p}_us": percentile(through, p) - percentile(direct, p) for p in (50, 99)}
+            direct, through = (latencies(field.binaries["steady_load"], field.running[at].port, rate, options.seconds)
+                               for at in ("direct", name))
+            added = {f"{figure}_us": through[figure] - direct[figure] for figure in HALF_LOAD_FIGURES}
             report["half_load"].setdefault(name, []).append({"per_second": rate, **added})
         print(f"compare: round {number + 1} of {options.rounds}: half of the most", file=sys.stderr)
 
@@ -191,15 +184,15 @@ def tools():
 
 
 def build(profile):
-    subprocess.run(["cargo", "build", "--locked", "--profile", profile, "--bin", "keygate", "--example",
-                    "bare_pingora"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--locked", "--profile", profile, "--bin", "keygate", "--examples"],
+                   cwd=ROOT, check=True)
     return built(profile)
 
 
 def built(profile):
     directory = ROOT / "target" / ("debug" if profile == "dev" else profile)
     return {"keygate": directory / "keygate", "keygate_pgo": ROOT / "target/release-pgo/keygate",
-            "bare_pingora": directory / "examples/bare_pingora"}
+            "bare_pingora": directory / "examples/bare_pingora", "steady_load": directory / "examples/steady_load"}
 
 
 def version(command):
@@ -254,7 +247,7 @@ def compare(options, directory):
                     report["results"].setdefault(scenario.name, {}).setdefault(name, []).append(one)
                 print(f"compare: round {number + 1} of {options.rounds}: {scenario.name}", file=sys.stderr)
         if not options.quick:
-            at_half_load(report, field, options, directory)
+            at_half_load(report, field, options)
     return report
 
 
@@ -280,12 +273,14 @@ def table(report):
             lines.append(f"| {scenario} | {name} | {median['cpu_us']:.1f} | {spread} | {ratio} | "
                          f"{median['per_second']:,.0f} | {latency} |")
     if report["half_load"]:
-        lines += ["", "| at half of its own most | requests a second | p50 added, µs | p99 added, µs | p99 ÷ first |", "|---|--:|--:|--:|--:|"]
+        lines += ["", "| at half of its own most | requests a second | p50, µs | p90, µs | calm p99, µs | ÷ first | p99, µs |",
+                  "|---|--:|--:|--:|--:|--:|--:|"]
         first = None
         for name, rounds in report["half_load"].items():
-            rate, p50, p99 = (statistics.median(one[key] for one in rounds) for key in ("per_second", "p50_us", "p99_us"))
-            first = first or p99
-            lines.append(f"| {name} | {rate:,.0f} | {p50:+,.0f} | {p99:+,.0f} | {p99 / first:.2f} |")
+            rate, p50, p90, calm, p99 = (statistics.median(one[key] for one in rounds) for key in (
+                "per_second", *(f"{figure}_us" for figure in HALF_LOAD_FIGURES)))
+            first = first or calm
+            lines.append(f"| {name} | {rate:,.0f} | {p50:+,.0f} | {p90:+,.0f} | {calm:+,.0f} | {calm / first:.2f} | {p99:+,.0f} |")
     lines += ["", "| | KB per idle connection | KB per stream | start to first answer, s |", "|---|--:|--:|--:|"]
     kb = lambda kind, name: f"{report[kind][name]:.1f}" if name in report[kind] else ""
     for name, seconds in report["start_seconds"].items():
