@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::expiry;
-use super::source::{ConfigSource, LoadedPolicy, Rejected};
+use super::source::{Change, ConfigSource, LoadedPolicy, Rejected};
 use super::watch::FileWatch;
 use crate::admin::ReloadLog;
 use crate::clock;
@@ -90,14 +90,23 @@ impl Reloader {
             return;
         }
         let generation = self.live.load().policy.generation + 1;
-        match self.source.load(&self.listen, generation, Some(&self.in_force.startup)) {
-            Ok(loaded) => {
+        let InForce { config, startup, .. } = &self.in_force;
+        let change = if trigger == Trigger::Signal {
+            self.source.load(&self.listen, generation, Some(startup)).map(Box::new).map(Change::To)
+        } else {
+            self.source.load_change(config, &self.listen, generation, startup)
+        };
+        match change {
+            Ok(change) => {
                 if self.rejected.take().is_some() {
                     self.log.restored(clock::now());
                 }
-                self.in_force.files.clone_from(&loaded.files);
-                if trigger == Trigger::Signal || loaded.config != self.in_force.config {
-                    self.put_in_force(loaded).await;
+                match change {
+                    Change::None(files) => self.in_force.files = files,
+                    Change::To(loaded) => {
+                        self.in_force.files.clone_from(&loaded.files);
+                        self.put_in_force(*loaded).await;
+                    }
                 }
             }
             Err(rejected) => self.keep(rejected, trigger),

@@ -33,6 +33,15 @@ pub struct LoadedPolicy {
     pub warnings: Vec<String>,
 }
 
+/// What a file has become since it was read.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The same as before, read from these files.
+    None(Vec<PathBuf>),
+    /// Something else.
+    To(Box<LoadedPolicy>),
+}
+
 /// Why there is no policy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -81,6 +90,29 @@ impl ConfigSource {
             ),
             Self::Embedded(config) => embedded((**config).clone(), listen, generation, running),
         }
+    }
+
+    /// What [`load`](Self::load) makes of the file, unless it holds what is `in_force`: to compile a million keys again takes time and
+    /// memory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the config.
+    pub(super) fn load_change(
+        &self,
+        in_force: &Config,
+        listen: &[SocketAddr],
+        generation: u64,
+        running: &Startup,
+    ) -> Result<Change, Rejected> {
+        if let Self::File(path) = self {
+            let mut loaded = config::load(path, &environment).map_err(rejected)?;
+            listen_instead(&mut loaded.config, listen);
+            if loaded.config == *in_force {
+                return Ok(Change::None(loaded.files));
+            }
+            return compiled(loaded, listen, generation, Some(running)).map(Box::new).map(Change::To);
+        }
+        self.load(listen, generation, Some(running)).map(Box::new).map(Change::To)
     }
 
     /// What [`load`](Self::load) would make of the file if `bytes` were in it.
