@@ -53,6 +53,9 @@ struct Limits {
 /// What `fired` stands for; 0 is none.
 const FIRED: [Fault; 3] = [Fault::FirstByteTimeout, Fault::ReadTimeout, Fault::TotalTimeout];
 
+/// However many attempts end one after another, all are looked at no more often than this, so a limit may be passed by as much.
+const PACE: Duration = Duration::from_millis(10);
+
 /// The attempt has ended, and its connection may be another request's.
 const OVER: u8 = u8::MAX;
 
@@ -77,6 +80,8 @@ struct Watched {
     attempts: Slab<Arc<Attempt>>,
     /// When their task looks at them, in ticks; without it there is none.
     round: Option<u64>,
+    /// No round is sooner than this.
+    not_before: u64,
     /// Tells the task that the round is sooner than it was.
     sooner: Arc<Notify>,
 }
@@ -143,6 +148,7 @@ impl Watched {
     /// Sees to it that the attempts are looked at when this limit is passed.
     fn look_by(&mut self, next: Option<(u8, u64)>) {
         let Some((_, at)) = next else { return };
+        let at = at.max(self.not_before);
         match self.round {
             Some(round) if at < round => {
                 self.round = Some(at);
@@ -173,7 +179,8 @@ impl Watched {
             }
             None => attempt.fired.load(Relaxed) == 0,
         });
-        self.round = round;
+        self.not_before = after(now, PACE);
+        self.round = round.map(|round| round.max(self.not_before));
     }
 }
 
@@ -194,9 +201,6 @@ impl Attempt {
         if self.fired.load(Relaxed) != 0 {
             return None;
         }
-        let after = |begin: u64, limit: Duration| {
-            begin.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
-        };
         let total = self.limits.total.map(|limit| (3, after(self.begun, limit)));
         let silence = match self.last_byte.load(Relaxed) {
             0 => self.limits.first_byte.map(|limit| (1, after(self.begun, limit))),
@@ -209,6 +213,11 @@ impl Attempt {
         self.fired.store(fired, Relaxed);
         self.connection.shut_down();
     }
+}
+
+/// The end of a span that begins at `begin`, in ticks.
+fn after(begin: u64, span: Duration) -> u64 {
+    begin.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A connection, told from another one that has its number later.
@@ -231,5 +240,24 @@ impl Connection {
         if now.local_addr() == self.digest.local_addr() && now.peer_addr() == self.digest.peer_addr() {
             let _ = socket::shutdown(self.socket, Shutdown::Both);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_however_short_makes_rounds_more_frequent() {
+        let mut watched = Watched::default();
+        watched.look();
+        assert_eq!(watched.round, None, "nothing is watched");
+        watched.round = Some(u64::MAX);
+        watched.look_by(Some((1, clock::ticks().0 + 1)));
+        assert_eq!(watched.round, Some(watched.not_before));
+        let later = watched.not_before + 1;
+        watched.round = Some(u64::MAX);
+        watched.look_by(Some((1, later)));
+        assert_eq!(watched.round, Some(later));
     }
 }
