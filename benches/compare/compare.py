@@ -154,8 +154,10 @@ def memory_of_streams(field, skipped):
 def latencies(binary, port, rate, seconds):
     """Microseconds to the end of an answer at a steady rate, whatever the answers take: `{"p50": …, "calm_p50": …}`."""
     command = ["taskset", "-c", LOAD_CORE, binary, f"127.0.0.1:{port}", "/v1/models", KEY, "64", str(rate), str(seconds)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
-    return {name: float(number) for name, number in map(str.split, printed.splitlines())}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    if done.returncode:
+        raise SystemExit(f"at {rate:.0f} requests a second, port {port}:\n{done.stderr}")
+    return {name: float(number) for name, number in map(str.split, done.stdout.splitlines())}
 
 
 def at_half_load(report, field, options):
@@ -210,6 +212,9 @@ def machine():
 
 def compare(options, directory):
     binaries = tools() | (built(options.profile) if options.no_build else build(options.profile))
+    for needed in ("keygate", "steady_load"):
+        if not binaries[needed].exists():
+            raise SystemExit(f"compare: {binaries[needed]} is not built; leave --no-build out")
     optional = {"bare pingora": "bare_pingora", "envoy": "envoy", "keygate, PGO": "keygate_pgo"}
     skipped = {name for name, binary in optional.items() if not binaries[binary].exists()}
     report = {"machine": machine(), "command": " ".join(["benches/compare/compare.py", *sys.argv[1:]]), "profile": options.profile, "skipped": sorted(skipped),
