@@ -33,10 +33,26 @@ fn silent_origin(answer: &'static [u8]) -> (Receiver<()>, Origin) {
     (gone, origin)
 }
 
+/// A gateway that says also what nobody needs to mend.
+fn talkative(config: &str) -> Gateway {
+    Gateway::start_with(config, |command| {
+        command.env("RUST_LOG", "info,keygate=debug");
+    })
+}
+
+/// Clients may leave: so many have, and nobody is called for that at night.
+fn check_that_it_has_left(gateway: &Gateway, times: usize) {
+    gateway.program().wait_for("what the log says", |log| {
+        (log.iter().filter(|line| line.contains("the client has left")).count() >= times).then_some(())
+    });
+    let log = gateway.program().log();
+    assert!(!log.iter().any(|line| line.contains("ERROR")), "{log:?}");
+}
+
 #[test]
 fn a_client_that_goes_away_before_the_first_byte_ends_the_request_at_the_upstream() {
     let (gone, origin) = silent_origin(b"");
-    let gateway = Gateway::start(&config("off", &origin));
+    let gateway = talkative(&config("off", &origin));
     let departures: [Departure; 2] = [Client::abort, drop];
     for (number, leave) in departures.into_iter().enumerate() {
         let mut client = gateway.connect();
@@ -44,6 +60,7 @@ fn a_client_that_goes_away_before_the_first_byte_ends_the_request_at_the_upstrea
         wait_for("the request", || (origin.received().len() > number).then_some(()));
         leave(client);
         gone.recv_timeout(PATIENCE).expect("the upstream connection is closed");
+        check_that_it_has_left(&gateway, number + 1);
     }
 }
 
@@ -51,7 +68,7 @@ fn a_client_that_goes_away_before_the_first_byte_ends_the_request_at_the_upstrea
 fn an_http2_client_that_gives_up_ends_the_request_at_the_upstream() {
     for begun in [&b""[..], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
         let (gone, origin) = silent_origin(begun);
-        let gateway = Gateway::start(&with_h2c(&config("off", &origin)));
+        let gateway = talkative(&with_h2c(&config("off", &origin)));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let request = http::Request::get(format!("http://{}/", gateway.address())).body(()).unwrap();
@@ -72,6 +89,7 @@ fn an_http2_client_that_gives_up_ends_the_request_at_the_upstream() {
             drop(body);
         }
         gone.recv_timeout(PATIENCE).expect("the upstream connection is closed");
+        check_that_it_has_left(&gateway, 1);
         // The stream was given up, not the connection.
         let health = http::Request::get(format!("http://{}/healthz", gateway.address())).body(()).unwrap();
         let (answer, _) = sender.send_request(health, true).unwrap();

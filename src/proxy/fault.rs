@@ -85,11 +85,12 @@ impl Fault {
                      is no field.",
                 ))
             }
-            // The client is gone, or too slow to take an answer.
+            // The client is gone, has given its stream up, or is too slow to take an answer.
             (
                 ErrorType::ReadError
                 | ErrorType::WriteError
                 | ErrorType::ConnectionClosed
+                | ErrorType::H2Error
                 | ErrorType::WriteTimedout,
                 ErrorSource::Downstream,
             ) => None,

@@ -273,8 +273,13 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    fn suppress_error_log(&self, _: &Session, ctx: &Ctx, _: &Error) -> bool {
-        forward::is_told(ctx)
+    fn suppress_error_log(&self, session: &Session, ctx: &Ctx, error: &Error) -> bool {
+        // Whoever cancels a request leaves like this: nothing that an operator could mend.
+        let has_left = ctx.fault.is_none() && fault::Fault::of(error).is_none();
+        if has_left {
+            log::debug!("the client has left: {error}, {}", self.request_summary(session, ctx));
+        }
+        has_left || forward::is_told(ctx)
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Ctx) {
